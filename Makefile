@@ -1,0 +1,36 @@
+# make repro: the whole pipeline.  make test: its tests.  Either sets up .venv first.
+PYTHON ?= python3
+BASE ?= main
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: repro test lint review requirements
+
+repro: .venv/installed
+	tools/repro
+
+test: .venv/installed
+	python -m pytest -m "not slow"
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+
+review: .venv/installed
+	@tools/review $(BASE)
+
+# Every version, for Python 3.11 to 3.13 on every system, from pyproject.toml.
+requirements:
+	$(PYTHON) -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet uv
+	.venv-uv/bin/uv pip compile --quiet --universal --upgrade --extra dev \
+	    --python-version 3.11 --custom-compile-command "make requirements" \
+	    --output-file requirements.txt pyproject.toml
+	rm -rf .venv-uv
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	    "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv --clear .venv
+	python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

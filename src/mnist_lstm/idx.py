@@ -1,0 +1,91 @@
+"""The IDX codec: the format of MNIST's four files, gzip included.
+
+An IDX file of bytes is a magic number (0, 0, 8, number of dimensions), each dimension as
+a big-endian uint32, then the values. Format: http://yann.lecun.com/exdb/mnist/.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_lstm.errors import UserError
+
+_UINT8 = 8
+# Far above any data set that is read here (MNIST: 47 MB), far below a laptop's memory.
+_MAX_BYTES = 2**30
+
+
+class Array(NamedTuple):
+    """Unsigned bytes with a shape, the last dimension running fastest."""
+
+    shape: tuple[int, ...]
+    data: bytes
+
+
+class IdxError(UserError):
+    """A file that is not the IDX file it should be; the message names it."""
+
+
+def read(path: Path, ndim: int) -> Array:
+    """Decode the gzipped IDX file ``path``, which must have ``ndim`` dimensions.
+
+    Raises:
+        IdxError: not gzip, damaged, wrong magic or number of dimensions, an empty
+            dimension, more or fewer values than the header promises.
+    """
+    try:
+        with gzip.open(path) as stream:
+            shape = _read_header(path, stream.read(4 + 4 * ndim), ndim)
+            promised = math.prod(shape)
+            if promised > _MAX_BYTES:
+                raise IdxError(
+                    f"{path}: header promises {promised:,} bytes {shape}, "
+                    f"more than the {_MAX_BYTES:,} allowed"
+                )
+            data = stream.read(promised)
+            if len(data) < promised:
+                raise IdxError(
+                    f"{path}: cut short: {len(data):,} bytes of values, "
+                    f"header promises {promised:,} {shape}"
+                )
+            if stream.read(1):
+                raise IdxError(
+                    f"{path}: more values than the {promised:,} that its header "
+                    f"promises {shape}"
+                )
+    except OSError as error:  # gzip.BadGzipFile among them
+        raise IdxError(f"{path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
+        raise IdxError(f"{path}: damaged gzip data ({error})") from None
+    return Array(shape, data)
+
+
+def write(path: Path, array: Array) -> None:
+    """Write ``array`` as a gzipped IDX file, the same bytes every time."""
+    header = struct.pack(
+        f">BBBB{len(array.shape)}I", 0, 0, _UINT8, len(array.shape), *array.shape
+    )
+    with (
+        Path(path).open("wb") as file,
+        gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as stream,
+    ):
+        stream.write(header + array.data)
+
+
+def _read_header(path: Path, header: bytes, ndim: int) -> tuple[int, ...]:
+    """Return the dimensions that ``header`` names, all of them at least 1."""
+    magic = bytes((0, 0, _UINT8, ndim))
+    if header[:4] != magic:
+        raise IdxError(
+            f"{path}: not an IDX file of bytes in {ndim} dimensions: starts with "
+            f"{header[:4].hex(' ') or 'nothing'}, expected {magic.hex(' ')}"
+        )
+    if len(header) < 4 + 4 * ndim:
+        raise IdxError(f"{path}: cut short within its header")
+    shape = struct.unpack(f">{ndim}I", header[4:])
+    if 0 in shape:
+        raise IdxError(f"{path}: header names an empty dimension {shape}")
+    return shape

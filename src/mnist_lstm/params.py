@@ -1,0 +1,150 @@
+"""The typed mirror of ``params.yaml``: every key, its type and its range.
+
+A value that does not fit is refused here, by name, before a stage does any work.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from mnist_lstm.errors import UserError
+
+Count = Annotated[int, Field(ge=1, description="a whole number >= 1")]
+Size = Annotated[int, Field(ge=0, description="a whole number >= 0")]
+Seed = Annotated[
+    int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
+]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class DataParams(_Section):
+    """Which data set."""
+
+    name: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+
+
+class PrepareParams(_Section):
+    """How the train images are split."""
+
+    valid_size: Size
+    seed: Seed
+
+
+class ModelParams(_Section):
+    """The sizes of the LSTM: input Q, hidden D, classes, layers K."""
+
+    xdim: Count
+    hdim: Count
+    ydim: Count
+    n_layer: Count
+
+
+class TrainParams(_Section):
+    """How the model is trained."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    seed: Seed
+    device: Literal["auto", "cpu", "cuda"]
+
+
+class PlotParams(_Section):
+    """Which images the figures show."""
+
+    n_sample: Annotated[
+        int, Field(ge=1, le=100, description="a whole number from 1 to 100")
+    ]
+    seed: Seed
+
+
+class Params(_Section):
+    """The whole of ``params.yaml``."""
+
+    data: DataParams
+    prepare: PrepareParams
+    model: ModelParams
+    train: TrainParams
+    plot: PlotParams
+
+
+class ParamsError(UserError):
+    """``params.yaml`` is missing, is not YAML, or holds a value that does not fit."""
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check ``path``.
+
+    Raises:
+        ParamsError: one line for each thing wrong: file, key, value, what is allowed.
+    """
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ParamsError(
+            f"{path}: {error.strerror}; run this from the project's root"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(values)
+    except pydantic.ValidationError as error:
+        lines = [f"{path}: {_explain(item)}" for item in error.errors()]
+        raise ParamsError("\n".join(lines)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, and YAML 1.2's floats: ``1e-05`` is one, as DVC writes."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _explain(item: dict) -> str:
+    """Say in one line what pydantic found: the key, the value, what is allowed."""
+    key = ".".join(map(str, item["loc"])) or "the file"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _keys(Params), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys())}"
+        return f"{key} is not a parameter ({hint})"
+    if item["type"] == "missing":
+        return f"{key} is missing, must be {_allowed(item['loc'])}"
+    return f"{key} must be {_allowed(item['loc'])}, got {item['input']!r}"
+
+
+def _allowed(loc: tuple) -> str:
+    """Describe what is allowed at ``loc``, in words for a person."""
+    kind: type = Params
+    description = None
+    for name in loc:
+        field = kind.model_fields[name]
+        kind, description = field.annotation, field.description
+    if description:
+        return description
+    choices = getattr(kind, "__args__", None)
+    if choices:
+        return f"one of {', '.join(choices)}"
+    return f"a mapping with {', '.join(kind.model_fields)}"
+
+
+def _keys(kind: type = Params) -> list[str]:
+    keys = []
+    for name, field in kind.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(
+            field.annotation, _Section
+        )
+        keys += [f"{name}.{key}" for key in _keys(field.annotation)] if nested else [name]
+    return keys

@@ -1,0 +1,76 @@
+"""From the four IDX files to splits: decoded, checked against each other, held out."""
+
+from pathlib import Path
+
+import torch
+
+from mnist_lstm import idx
+from mnist_lstm.datasets import FILES, N_CLASS
+from mnist_lstm.errors import UserError
+from mnist_lstm.tensors import Split
+
+
+class PreparationError(UserError):
+    """Files that do not fit each other, or a split that they do not allow."""
+
+
+def read(folder: Path, part: str) -> Split:
+    """Decode the images and labels of ``part`` (``train`` or ``test``) in ``folder``.
+
+    Raises:
+        idx.IdxError: a file that is damaged or no IDX file.
+        PreparationError: counts that differ, or a label that is no class.
+    """
+    images_path = folder / FILES[f"{part}-images"]
+    labels_path = folder / FILES[f"{part}-labels"]
+    images = _tensor(idx.read(images_path, ndim=3))
+    labels = _tensor(idx.read(labels_path, ndim=1))
+    if len(images) != len(labels):
+        raise PreparationError(
+            f"{labels_path}: {len(labels):,} labels for the {len(images):,} images of "
+            f"{images_path}"
+        )
+    if labels.max() >= N_CLASS:
+        at = int((labels >= N_CLASS).nonzero()[0])
+        raise PreparationError(
+            f"{labels_path}: label {labels[at]} at index {at}, expected 0 to {N_CLASS - 1}"
+        )
+    return Split(images, labels.long(), N_CLASS)
+
+
+def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
+    """Split ``valid_size`` images off ``train``, each class by its share, by ``seed``.
+
+    Returns:
+        ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
+
+    Raises:
+        PreparationError: a validation split without room for every class.
+    """
+    if valid_size == 0:
+        return {"train": train}
+    most = len(train) - train.n_class
+    if not train.n_class <= valid_size <= most:
+        raise PreparationError(
+            f"params.yaml: prepare.valid_size must be 0 or from {train.n_class} to "
+            f"{most} for {len(train):,} train images, got {valid_size}"
+        )
+    # A second, and only where a split is asked for.
+    from sklearn.model_selection import train_test_split
+
+    kept, held_out = train_test_split(
+        range(len(train)),
+        test_size=valid_size,
+        stratify=train.labels,
+        random_state=seed,
+    )
+    return {
+        "train": train.take(torch.tensor(sorted(kept))),
+        "valid": train.take(torch.tensor(sorted(held_out))),
+    }
+
+
+def _tensor(array: idx.Array) -> torch.Tensor:
+    # frombuffer shares memory and wants it writable
+    values = torch.frombuffer(bytearray(array.data), dtype=torch.uint8)
+    return values.reshape(array.shape)

@@ -1,0 +1,50 @@
+"""Draw the figures.
+
+Reads the model, the test split and what ``train`` and ``evaluate`` wrote; writes
+``plots/*.png``. Alone: ``python stages/plot.py``.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from mnist_lstm import errors, figures, model, params, tensors
+
+PLOTS = Path("plots")
+N_MISTAKE = 25
+
+
+def main() -> None:
+    """Run the stage."""
+    settings = params.load().plot
+    test = tensors.load(Path("data/prepared/test.safetensors"))
+    predictions = pd.read_csv("data/predictions.csv")
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(len(test), generator=generator)
+
+    pick = order[: settings.n_sample]
+    drawn = {"samples": figures.samples(test.images[pick], predictions.iloc[pick])}
+
+    wrong = predictions[predictions.label != predictions.prediction]
+    surest = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
+    images = test.images[torch.tensor(surest.index.to_list(), dtype=torch.long)]
+    drawn["mistakes"] = figures.mistakes(images, surest)
+
+    drawn["learning_curve"] = figures.learning_curve(pd.read_csv(PLOTS / "history.csv"))
+    drawn["confusion"] = figures.confusion(pd.read_csv(PLOTS / "confusion.csv"))
+
+    labels = test.labels[order]
+    one_of_each = [order[labels == label][0] for label in labels.unique()]
+    some = test.take(torch.stack(one_of_each))
+    classifier = model.load(Path("models/model.safetensors"))
+    with torch.inference_mode():
+        p = classifier.read(tensors.to_input(some.images)).softmax(2)
+    drawn["reading"] = figures.reading(some.images, some.labels, p)
+
+    for name, figure in drawn.items():
+        figures.save(figure, PLOTS / f"{name}.png")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,28 @@
+"""Decode the IDX files, split off a validation set, write tensors.
+
+Reads ``data/raw/``, writes ``data/prepared/{train,valid,test}.safetensors`` (no ``valid``
+where ``prepare.valid_size`` is 0). Alone: ``python stages/prepare.py``.
+"""
+
+from pathlib import Path
+
+from mnist_lstm import errors, files, params, preparation, tensors
+
+RAW = Path("data/raw")
+
+
+def main() -> None:
+    """Run the stage."""
+    settings = params.load().prepare
+    splits = preparation.hold_out(
+        preparation.read(RAW, "train"), settings.valid_size, settings.seed
+    )
+    splits["test"] = preparation.read(RAW, "test")
+    with files.replacing_folder(Path("data/prepared")) as folder:
+        for name, split in splits.items():
+            tensors.save(split, folder / f"{name}.safetensors")
+            print(f"{name}: {len(split):,} images of {list(split.images.shape[1:])}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

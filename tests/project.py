@@ -1,0 +1,142 @@
+"""A copy of the project in a folder of its own, with a tiny model.
+
+What the tests run in it is the real ``dvc`` and the real stages.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+ROOT = Path(__file__).parent.parent
+DEFAULT = {
+    "data": {"name": "mnist"},
+    "prepare": {"valid_size": 0, "seed": 0},
+    "model": {"xdim": 28, "hdim": 256, "ydim": 10, "n_layer": 2},
+    "train": {"epochs": 5, "batch_size": 256, "lr": 1e-3, "seed": 0, "device": "auto"},
+    "plot": {"n_sample": 25, "seed": 0},
+}
+TINY = DEFAULT | {
+    "model": DEFAULT["model"] | {"hdim": 16, "n_layer": 1},
+    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "seed": 0, "device": "cpu"},
+}
+NO_NETWORK = "http://127.0.0.1:9"  # the discard port: refused at once
+
+
+class Project:
+    """A git repository with the project in it."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def run(self, *command: str, ok: bool = True, **env: str) -> str:
+        """Run ``command`` in the project; return all that it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env=_environment() | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1200,
+        )
+        assert (done.returncode == 0) == ok, f"{command}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def dvc(self, *arguments: str, ok: bool = True) -> str:
+        """Run ``dvc``; return all that it printed."""
+        return self.run("dvc", *arguments, ok=ok)
+
+    def git(self, *arguments: str) -> str:
+        """Run ``git``; return all that it printed."""
+        return self.run("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def clone(self, path: Path) -> "Project":
+        """Return a fresh git clone: what is committed, without DVC's cache."""
+        self.run("git", "clone", "--quiet", ".", str(path))
+        clone = Project(path)
+        clone._sign()
+        return clone
+
+    def copy(self, path: Path) -> "Project":
+        """Return a copy of everything, DVC's cache included."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Project(path)
+
+    def text(self, file: str) -> str:
+        """Return the text of ``file``."""
+        return (self.path / file).read_text()
+
+    def table(self, file: str) -> pd.DataFrame:
+        """Return the CSV ``file``."""
+        return pd.read_csv(self.path / file)
+
+    def set_params(self, changes: dict) -> None:
+        """Change keys of ``params.yaml``."""
+        path = self.path / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        for section, keys in changes.items():
+            values[section] |= keys
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def _sign(self) -> None:
+        self.git("config", "user.name", "Tester")
+        self.git("config", "user.email", "tester@example.org")
+
+
+def create(path: Path, params: dict) -> Project:
+    """Copy the working tree, uncommitted changes included, to ``path`` and commit it.
+
+    Its parameters are ``params``, whatever experiment the working tree holds.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    project = Project(path)
+    project.set_params(params)
+    project.git("init", "--quiet", "--initial-branch", "main")
+    project._sign()
+    project.commit("The project")
+    return project
+
+
+def ran(output: str) -> list[str]:
+    """Return the stages that ``dvc`` ran, by its output."""
+    return [
+        line.split("'")[1]
+        for line in output.splitlines()
+        if line.startswith("Running stage")
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """This environment, with this Python first, no network and no one's mirror."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    env.pop("DATA_MIRROR", None)
+    scripts = str(Path(sys.executable).parent)
+    return env | {
+        "PATH": os.pathsep.join((scripts, env["PATH"])),
+        "OMP_NUM_THREADS": "1",
+        "http_proxy": NO_NETWORK,
+        "https_proxy": NO_NETWORK,
+        "no_proxy": "127.0.0.1",
+        "COLUMNS": "80",
+    }

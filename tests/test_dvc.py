@@ -1,0 +1,251 @@
+"""What users do with the pipeline, done with the real ``dvc`` in copies of the project."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from project import TINY, create, ran
+
+STAGES = ["download", "prepare", "describe", "train", "evaluate", "plot"]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The project after ``make repro`` without a network, committed; only to be read."""
+    project = create(tmp_path_factory.mktemp("dvc") / "built", TINY)
+    project.output = project.run("tools/repro")
+    project.commit("The first run")
+    return project
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    """A copy of the built project, to change."""
+    return built.copy(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def changed(built, tmp_path_factory):
+    """A copy in which ``dvc exp run -S model.hdim=24`` has run and is committed."""
+    project = built.copy(tmp_path_factory.mktemp("dvc") / "changed")
+    project.output = project.dvc("exp", "run", "-S", "model.hdim=24")
+    project.diff = json.loads(project.dvc("metrics", "diff", "--json"))
+    project.commit("A wider model")
+    return project
+
+
+def test_without_any_mirror_make_repro_says_so_and_runs_on_digits(built):
+    assert "error: no mirror served train-images-idx3-ubyte.gz of mnist:" in built.output
+    assert "No mirror of MNIST answers" in built.output
+    assert "DATA_MIRROR=/path/to/folder make repro" in built.output
+    assert yaml.safe_load(built.text("params.yaml"))["data"] == {"name": "digits"}
+
+
+def test_every_stage_says_what_it_does(built):
+    refused, *stages = ran(built.output)
+    assert refused == "download"
+    assert sorted(stages) == sorted(STAGES)
+    for line in (
+        "train: 1,437 images of [28, 28]",
+        "rnn_out [2, 20, 16]",
+        "hn      [1, 2, 16]",
+        "3,114 parameters",
+        "PyTorch 2.15",
+        "cpu (1 threads)",
+        "epoch   0  loss 2.3",
+        "epoch   2  loss ",
+    ):
+        assert line in built.output
+    assert "Traceback" not in built.output
+
+
+def test_no_line_of_the_stages_is_wider_than_a_terminal(built):
+    """But for URLs, and for what DVC says."""
+    own = [
+        line
+        for line in built.output.splitlines()
+        if "://" not in line and not line.startswith("ERROR: failed to reproduce")
+    ]
+    assert [line for line in own if len(line) > 80] == []
+
+
+def test_a_second_repro_does_nothing(built):
+    output = built.dvc("repro")
+    assert ran(output) == []
+    assert "Data and pipelines are up to date." in output
+    assert built.git("status", "--porcelain") == ""
+
+
+def test_two_clean_runs_write_the_same_bytes(built, tmp_path):
+    """Without cache, lock or outputs, under another path."""
+    clone = built.clone(tmp_path / "elsewhere" / "clone")
+    for file in ["dvc.lock", *clone.git("ls-files", "metrics", "plots").split()]:
+        (clone.path / file).unlink()
+    assert len(ran(clone.dvc("repro"))) == 6
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_another_hidden_size_neither_downloads_nor_prepares(changed):
+    assert sorted(ran(changed.output)) == ["describe", "evaluate", "plot", "train"]
+    parameters = changed.diff["metrics/model.json"]["parameters"]
+    assert (parameters["old"], parameters["new"]) == (3114, 5434)
+    assert changed.diff["metrics/evaluate.json"]["test.accuracy"]["diff"] != 0
+    assert changed.diff["metrics/train.json"]["heldout_accuracy"]["diff"] != 0
+
+
+def test_a_reviewers_fresh_clone_diffs_the_metrics_without_cache_or_remote(
+    changed, tmp_path
+):
+    clone = changed.clone(tmp_path / "clone")
+    diff = json.loads(clone.dvc("metrics", "diff", "HEAD~1", "HEAD", "--json"))
+    assert diff == changed.diff
+    assert not (clone.path / ".dvc/cache").exists()
+
+
+def test_review_prints_metrics_params_and_a_lock_that_is_current(changed, tmp_path):
+    clone = changed.clone(tmp_path / "clone")
+    report = clone.run("tools/review", "HEAD~1")
+    assert "| metrics/model.json " in report
+    assert "| params.yaml | model.hdim " in report
+    assert report.rstrip().endswith(
+        "Current: it matches the code, the parameters and the data."
+    )
+
+
+def test_review_names_the_stages_for_which_the_lock_is_out_of_date(changed, tmp_path):
+    clone = changed.clone(tmp_path / "clone")
+    clone.set_params({"train": {"epochs": 3}})
+    report = clone.run("tools/review", "HEAD")
+    assert "| params.yaml | train.epochs | 2      | 3           |" in report
+    assert report.endswith("it begins with:\n\n- `train`\n")
+
+
+def test_review_against_no_commit_is_one_clear_line(built):
+    report = built.run("tools/review", "nowhere", ok=False)
+    assert report.splitlines() == [
+        "error: BASE=nowhere is no commit that git knows here; name a branch or a commit"
+    ]
+
+
+def test_plots_show_and_diff_write_their_page(changed, tmp_path):
+    copy = changed.copy(tmp_path / "copy")
+    for command in (["show"], ["diff", "HEAD~1", "HEAD"]):
+        output = copy.dvc("plots", *command)
+        assert "WARNING" not in output
+        page = copy.text("dvc_plots/index.html")
+        for part in ("Accuracy by epoch", "Loss by epoch", "Confusion", "samples.png"):
+            assert part in page
+
+
+def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
+    output = copy.dvc(
+        "exp", "run", "--temp", "-S", "train.lr=1e-5", "-S", "prepare.valid_size=100"
+    )
+    assert sorted(ran(output)) == ["evaluate", "plot", "prepare", "train"]
+    assert "valid: 100 images" in output
+    assert "valid accuracy" in output
+    assert copy.git("status", "--porcelain") == ""
+    (experiment,) = experiments(copy)
+    assert experiment["params"]["train"]["lr"] == 1e-5
+    assert set(experiment["metrics/evaluate.json"]) == {"train", "valid", "test"}
+    assert experiment["metrics/train.json"]["heldout"] == "valid"
+
+
+def test_a_queued_sweep_runs_the_code_that_was_queued(copy):
+    copy.dvc("exp", "run", "--queue", "-S", "model.hdim=8,12")
+    module = copy.path / "src/mnist_lstm/model.py"
+    module.write_text("raise SystemExit('edited while the sweep waits')\n")
+    copy.dvc("queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while "Queued" in (status := copy.dvc("queue", "status")) or "Running" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    found = {
+        experiment["params"]["model"]["hdim"]: experiment["metrics/model.json"][
+            "parameters"
+        ]
+        for experiment in experiments(copy)
+    }
+    assert found == {8: 1306, 12: 2146}
+
+
+def test_a_change_in_the_figures_only_draws(copy):
+    figures = copy.path / "src/mnist_lstm/figures.py"
+    figures.write_text(figures.read_text().replace("surest mistakes", "worst mistakes"))
+    before = (copy.path / "plots/mistakes.png").read_bytes()
+    assert ran(copy.dvc("repro")) == ["plot"]
+    assert (copy.path / "plots/mistakes.png").read_bytes() != before
+
+
+def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
+    output = copy.dvc("exp", "run", "-S", "train.lr=-1", ok=False)
+    assert "error: params.yaml: train.lr must be a number > 0, got -1" in output
+    assert "Traceback" not in output
+    copy.git("restore", ".")
+    copy.dvc("checkout")
+    assert "up to date" in copy.dvc("repro")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [("xdim", 27, "28, the width of the images"), ("ydim", 3, "10, the number of classes")],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused_before_training(
+    copy, key, value, fits
+):
+    copy.set_params({"model": {key: value}})
+    output = copy.run("python", "stages/train.py", ok=False, PYTHONPATH="src")
+    assert output.splitlines()[1:] == [
+        f"error: params.yaml: model.{key} must be {fits}, got {value}"
+    ]
+    assert copy.git("status", "--porcelain") == " M params.yaml\n"
+
+
+def test_a_misspelt_key_is_refused(copy):
+    assert "model.hidm" in copy.dvc("exp", "run", "-S", "model.hidm=64", ok=False)
+    copy.set_params({"model": {"hidm": 64}})
+    assert "model.hidm is not a parameter (did you mean model.hdim?)" in copy.dvc(
+        "repro", ok=False
+    )
+
+
+def test_going_back_needs_no_second_run(changed, tmp_path):
+    copy = changed.copy(tmp_path / "copy")
+    copy.git("checkout", "--quiet", "HEAD~1")
+    copy.dvc("checkout")
+    assert "up to date" in copy.dvc("repro")
+
+
+def test_what_one_clone_pushes_another_pulls(built, tmp_path):
+    owner = built.copy(tmp_path / "owner")
+    owner.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    owner.commit("A remote")
+    owner.dvc("push")
+    colleague = owner.clone(tmp_path / "colleague")
+    colleague.dvc("pull")
+    assert "up to date" in colleague.dvc("repro")
+    assert (colleague.path / "models/model.safetensors").exists()
+
+
+def experiments(project):
+    """Return params and metrics of each experiment that ``dvc exp show`` shows."""
+    shown = json.loads(project.dvc("exp", "show", "--json"))
+    found = []
+    for commit in shown:
+        for experiment in commit.get("experiments") or []:
+            (revision,) = experiment["revs"]
+            data = revision["data"]
+            metrics = {path: metric["data"] for path, metric in data["metrics"].items()}
+            found.append({"params": data["params"]["params.yaml"]["data"], **metrics})
+    return found
+
+
+def test_the_params_of_the_copy_are_the_projects(built):
+    """The tests above change values, never keys."""
+    theirs = yaml.safe_load(built.text("params.yaml"))
+    for section, keys in yaml.safe_load(Path("params.yaml").read_text()).items():
+        assert theirs[section].keys() == keys.keys()

@@ -1,0 +1,50 @@
+import contextlib
+import json
+
+import pandas as pd
+
+from mnist_lstm import files
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
+    path = tmp_path / "model"
+    path.write_text("old")
+    with contextlib.suppress(RuntimeError), files.replacing(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_fails_leaves_the_old_folder_and_nothing_beside(tmp_path):
+    path = tmp_path / "raw"
+    path.mkdir()
+    (path / "old").touch()
+    with contextlib.suppress(RuntimeError), files.replacing_folder(path) as beside:
+        (beside / "half").touch()
+        raise RuntimeError
+    assert [file.name for file in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    path = tmp_path / "raw"
+    path.mkdir()
+    (path / "old").touch()
+    with files.replacing_folder(path) as beside:
+        (beside / "new").touch()
+    assert [file.name for file in path.iterdir()] == ["new"]
+
+
+def test_json_is_indented_and_its_floats_are_short(tmp_path):
+    files.write_json(tmp_path / "metrics" / "m.json", {"a": {"b": 1 / 3}, "n": 821770})
+    text = (tmp_path / "metrics" / "m.json").read_bytes()
+    assert text == b'{\n  "a": {\n    "b": 0.333333\n  },\n  "n": 821770\n}\n'
+    assert json.loads(text)["n"] == 821770
+
+
+def test_csv_has_short_floats_and_lines_that_end_in_lf(tmp_path):
+    files.write_csv(
+        tmp_path / "t.csv", pd.DataFrame({"epoch": [0, 1], "loss": [2 / 3, 0.5]})
+    )
+    assert (tmp_path / "t.csv").read_bytes() == b"epoch,loss\n0,0.666667\n1,0.5\n"

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from torch import nn
+
+from mnist_lstm import model
+from mnist_lstm.model import LSTMClassifier, ModelError
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return LSTMClassifier(xdim=28, hdim=16, ydim=10, n_layer=2).eval()
+
+
+def test_the_default_has_the_notebooks_821770_parameters():
+    counts = model.count_by_layer(LSTMClassifier(28, 256, 10, 2))
+    assert counts == {
+        "parameters": 821_770,
+        "rnn_l0": 4 * 256 * (28 + 256 + 2),
+        "rnn_l1": 4 * 256 * (256 + 256 + 2),
+        "lin": 10 * 256 + 10,
+    }
+
+
+@pytest.mark.parametrize("length", [1, 10, 28, 100])
+def test_it_classifies_sequences_of_any_length_by_their_last_step(classifier, length):
+    x = torch.rand(3, length, 28)
+    logits = classifier(x)
+    assert logits.shape == (3, 10)
+    assert torch.equal(logits, classifier.read(x)[:, -1])
+
+
+def test_what_it_says_after_a_row_depends_on_no_later_row(classifier):
+    x = torch.rand(2, 28, 28)
+    early = classifier.read(x[:, :9])
+    torch.testing.assert_close(classifier.read(x)[:, :9], early)
+    assert not torch.allclose(classifier.read(x)[:, 27], classifier.read(x)[:, 9])
+
+
+def test_its_weights_are_those_of_a_plain_nn_lstm(classifier):
+    plain = nn.LSTM(28, 16, 2, batch_first=True)
+    weights = classifier.state_dict()
+    plain.load_state_dict(
+        {k.removeprefix("rnn."): v for k, v in weights.items() if k.startswith("rnn.")}
+    )
+    x = torch.rand(4, 28, 28)
+    _, (hn, _) = plain(x)
+    expected = hn[-1] @ weights["lin.weight"].T + weights["lin.bias"]
+    torch.testing.assert_close(classifier(x), expected)
+
+
+def test_the_table_lists_each_parameter_with_its_first_five_values(classifier):
+    table = model.parameter_table(classifier)
+    assert [row["name"] for row in table][::9] == ["rnn.weight_ih_l0", "lin.bias"]
+    assert table[0]["shape"] == "64x28"
+    assert (
+        sum(row["count"] for row in table) == model.count_by_layer(classifier)["parameters"]
+    )
+    first = classifier.rnn.weight_ih_l0[0, :5].tolist()
+    assert table[0]["first_values"] == " ".join(f"{v:.3f}" for v in first)
+
+
+def test_a_model_comes_back_as_it_was_saved(classifier, tmp_path):
+    path = tmp_path / "model.safetensors"
+    model.save(classifier, path)
+    x = torch.rand(4, 28, 28)
+    loaded = model.load(path)
+    assert torch.equal(loaded(x), classifier(x))
+    assert not loaded.training
+    model.save(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+def test_a_missing_model_says_which_stage_writes_it(tmp_path):
+    with pytest.raises(ModelError, match="no such file; run `dvc repro train`"):
+        model.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("cut", [0, 100, -1])
+def test_a_damaged_model_is_refused_by_name(classifier, tmp_path, cut):
+    path = tmp_path / "model.safetensors"
+    model.save(classifier, path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ModelError, match=r"model.safetensors: not a model of this project"):
+        model.load(path)
+
+
+def test_weights_that_do_not_fit_their_sizes_are_one_line(classifier, tmp_path):
+    path = tmp_path / "model.safetensors"
+    classifier.sizes["hdim"] = 17
+    model.save(classifier, path)
+    with pytest.raises(ModelError, match="size mismatch") as caught:
+        model.load(path)
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from mnist_lstm import idx, preparation
+from mnist_lstm.datasets import FILES
+from mnist_lstm.preparation import PreparationError
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Write a train part of ``n`` images and the given labels; return the folder."""
+
+    def raw(n, labels):
+        images = idx.Array((n, 3, 4), bytes(i % 256 for i in range(12 * n)))
+        idx.write(tmp_path / FILES["train-images"], images)
+        idx.write(
+            tmp_path / FILES["train-labels"], idx.Array((len(labels),), bytes(labels))
+        )
+        return tmp_path
+
+    return raw
+
+
+def test_images_and_labels_are_read_as_they_lie(raw):
+    split = preparation.read(raw(2, [7, 0]), "train")
+    assert split.images.tolist()[1] == [
+        [12, 13, 14, 15],
+        [16, 17, 18, 19],
+        [20, 21, 22, 23],
+    ]
+    assert split.labels.tolist() == [7, 0]
+
+
+def test_counts_that_differ_are_refused_with_both_files(raw):
+    with pytest.raises(
+        PreparationError, match=r"labels.*: 3 labels for the 2 images of .*images"
+    ):
+        preparation.read(raw(2, [1, 2, 3]), "train")
+
+
+@pytest.mark.parametrize("label", [10, 255])
+def test_a_label_that_is_no_class_is_refused_with_its_place(raw, label):
+    with pytest.raises(
+        PreparationError, match=rf"label {label} at index 1, expected 0 to 9"
+    ):
+        preparation.read(raw(2, [9, label]), "train")
+
+
+def test_no_validation_split_unless_asked_for(split):
+    assert preparation.hold_out(split, 0, seed=0) == {"train": split}
+
+
+def test_the_validation_split_takes_each_class_by_its_share(split):
+    splits = preparation.hold_out(split, 20, seed=0)
+    assert [len(splits[name]) for name in ("train", "valid")] == [40, 20]
+    assert splits["valid"].labels.bincount().tolist() == [2] * 10
+    rows = torch.cat([splits["train"].images, splits["valid"].images])
+    assert len(rows.unique(dim=0)) == 60  # each image in one of them, once
+
+
+def test_the_seed_chooses_the_validation_split(split):
+    def held_out(seed):
+        return preparation.hold_out(split, 20, seed)["valid"].images
+
+    assert torch.equal(held_out(0), held_out(0))
+    assert not torch.equal(held_out(0), held_out(1))
+
+
+@pytest.mark.parametrize("size", [1, 9, 51, 60, 1000])
+def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
+    with pytest.raises(PreparationError, match="must be 0 or from 10 to 50") as caught:
+        preparation.hold_out(split, size, seed=0)
+    assert str(caught.value).startswith("params.yaml: prepare.valid_size ")

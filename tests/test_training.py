@@ -1,0 +1,158 @@
+import pytest
+import torch
+
+from mnist_lstm import device, evaluation, training
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.params import ModelParams, TrainParams
+from mnist_lstm.training import MisfitError
+
+SIZES = {"xdim": 28, "hdim": 32, "ydim": 10, "n_layer": 1}
+
+
+def settings(**changes):
+    default = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "seed": 0, "device": "cpu"}
+    return TrainParams(**(default | changes))
+
+
+def train(split, **changes):
+    params = settings(**changes)
+    device.make_deterministic(params.seed)
+    classifier = LSTMClassifier(**SIZES)
+    rows = list(training.fit(classifier, split, split, params))
+    return classifier, rows
+
+
+def test_it_learns(split):
+    _, rows = train(split, epochs=40)
+    assert [row["epoch"] for row in rows] == list(range(41))
+    assert rows[0]["train_loss"] == pytest.approx(2.3, abs=0.1)  # ln 10: it knows nothing
+    assert rows[0]["heldout_accuracy"] <= 0.3
+    assert rows[-1]["train_loss"] < 0.1
+    assert rows[-1]["heldout_accuracy"] == 1.0
+
+
+def test_the_last_row_is_what_the_model_is_worth(split):
+    classifier, rows = train(split)
+    score = evaluation.score(evaluation.logits(classifier, split), split.labels)
+    assert rows[-1]["heldout_accuracy"] == rows[-1]["train_accuracy"] == score.accuracy
+    assert rows[-1]["heldout_loss"] == score.loss
+
+
+def test_a_step_is_adams(split):
+    """One epoch of one batch moves the weights as PyTorch's Adam does by hand."""
+    classifier, _ = train(split, epochs=1, batch_size=100)
+    torch.manual_seed(0)
+    by_hand = LSTMClassifier(**SIZES)
+    optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-2)
+    loss = torch.nn.CrossEntropyLoss()(by_hand(split.images.float() / 255), split.labels)
+    loss.backward()
+    optimizer.step()
+    for ours, theirs in zip(classifier.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_the_loss_is_the_mean_over_the_images(split):
+    """A learning rate too small to matter leaves the untrained loss, odd batch and all."""
+    _, rows = train(split, epochs=1, batch_size=25, lr=1e-12)
+    assert rows[1]["train_loss"] == pytest.approx(rows[0]["train_loss"], abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(split):
+    first, rows = train(split)
+    second, same_rows = train(split)
+    other, other_rows = train(split, seed=1)
+    assert rows == same_rows != other_rows
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(first.lin.weight, other.lin.weight)
+
+
+def test_what_is_held_out_is_never_learnt_from(split):
+    blank = split.take(torch.arange(10))
+    blank.images.zero_()
+    params = settings()
+    weights = []
+    for heldout in (split, blank):
+        device.make_deterministic(0)
+        classifier = LSTMClassifier(**SIZES)
+        list(training.fit(classifier, split, heldout, params))
+        weights.append(classifier.lin.weight)
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [
+        ("xdim", 27, "28, the width of the images"),
+        ("ydim", 11, "10, the number of classes"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
+    with pytest.raises(MisfitError) as caught:
+        training.check_fit(ModelParams(**(SIZES | {key: value})), split)
+    assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"
+
+
+def test_a_row_is_a_line_of_80_columns():
+    row = {
+        "epoch": 100,
+        "train_loss": 12.3456,
+        "train_accuracy": 1.0,
+        "heldout_loss": 1.0,
+        "heldout_accuracy": 0.98765,
+    }
+    line = training.sentence(row, "valid")
+    assert line == "epoch 100  loss 12.346  train accuracy 1.000  valid accuracy 0.988"
+    assert len(line) <= 80
+
+
+@pytest.mark.cuda
+def test_on_cuda_the_same_seed_gives_the_same_bits(split):
+    on = device.select("cuda")
+    weights = []
+    for _ in range(2):
+        params = settings(device="cuda")
+        device.make_deterministic(params.seed)
+        classifier = LSTMClassifier(**SIZES).to(on)
+        list(training.fit(classifier, split.to(on), split.to(on), params))
+        weights.append(classifier.lin.weight)
+    assert torch.equal(*weights)
+
+
+@pytest.mark.cuda
+def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    rows = {}
+    for name in ("cpu", "cuda"):
+        on = device.select(name)
+        device.make_deterministic(0)
+        classifier = LSTMClassifier(**SIZES).to(on)
+        params = settings(epochs=1, device=name)
+        rows[name] = list(training.fit(classifier, split.to(on), split.to(on), params))
+    assert rows["cuda"][1]["train_loss"] == pytest.approx(
+        rows["cpu"][1]["train_loss"], rel=1e-3
+    )
+
+
+@pytest.mark.cuda
+def test_on_cuda_no_step_waits_for_the_device(split):
+    on = device.select("cuda")
+    classifier = LSTMClassifier(**SIZES).to(on)
+    optimizer = torch.optim.Adam(classifier.parameters())
+    batches = split.to(on).batches(16, torch.arange(60, device=on))
+    learnt = []
+
+    class Counting(training.Progress):
+        def advance(self, n, loss):
+            super().advance(n, loss)
+            learnt.append(n)
+
+    with Counting(60, "") as progress:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            # The one wait is for the epoch's mean loss, when all steps are taken.
+            with pytest.raises(RuntimeError, match="synchroniz"):
+                training.train_epoch(classifier, batches, optimizer, progress)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert learnt == [16, 16, 16, 12]
