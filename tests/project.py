@@ -129,8 +129,13 @@ def ran(output: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """This environment, with this Python first, no network and no one's mirror."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env.pop("DATA_MIRROR", None)
+    other = (
+        "DATA_MIRROR",
+        "GIT_",
+        "MAKE",
+        "MFLAGS",
+    )  # what calls the tests may have set these
+    env = {key: value for key, value in os.environ.items() if not key.startswith(other)}
     scripts = str(Path(sys.executable).parent)
     return env | {
         "PATH": os.pathsep.join((scripts, env["PATH"])),

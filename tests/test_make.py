@@ -14,6 +14,16 @@ def mnist(tmp_path):
     return create(tmp_path / "project", TINY)
 
 
+def test_the_environment_is_made_once_and_again_when_requirements_change(mnist):
+    plan = ["make", "--dry-run", "repro"]
+    assert "pip install" in mnist.run(*plan)
+    (mnist.path / ".venv").mkdir()
+    (mnist.path / ".venv/installed").touch()
+    assert mnist.run(*plan) == "tools/repro\n"
+    os.utime(mnist.path / ".venv/installed", (0, 0))  # older than requirements.txt
+    assert "pip install" in mnist.run(*plan)
+
+
 def test_any_other_failure_is_a_failure(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)

@@ -176,6 +176,7 @@ def _read(url: str) -> bytes:
             desc=name,
             unit="B",
             unit_scale=True,
+            leave=False,
             disable=None,
             file=sys.stdout,
         ) as bar:
