@@ -96,12 +96,14 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant(write):
     with pytest.raises(ParamsError) as caught:
         params.load(path)
     assert str(caught.value) == (
-        f"{path}: model.hidm is not a parameter (did you mean model.hdim?)"
+        f"{path}: model.hidm is not a parameter, got 64 (did you mean model.hdim?)"
     )
 
 
 def test_a_key_unlike_any_other_is_told_which_there_are(write):
-    with pytest.raises(ParamsError, match=r"zzz is not a parameter \(known: data.name, "):
+    with pytest.raises(
+        ParamsError, match=r"zzz is not a parameter, got 1 \(known: data.name, "
+    ):
         params.load(write("zzz", 1))
 
 

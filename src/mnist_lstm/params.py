@@ -119,7 +119,7 @@ def _explain(item: dict) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _keys(Params), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys())}"
-        return f"{key} is not a parameter ({hint})"
+        return f"{key} is not a parameter, got {item['input']!r} ({hint})"
     if item["type"] == "missing":
         return f"{key} is missing, must be {_allowed(item['loc'])}"
     return f"{key} must be {_allowed(item['loc'])}, got {item['input']!r}"
