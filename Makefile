@@ -1,4 +1,6 @@
 # make repro: the whole pipeline.  make test: its tests.  Either sets up .venv first.
+# Named, because the make of macOS looks for commands on the exported PATH only in a shell.
+SHELL := /bin/bash
 PYTHON ?= python3
 BASE ?= main
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -16,7 +18,7 @@ lint: .venv/installed
 	ruff format --check .
 
 review: .venv/installed
-	@tools/review $(BASE)
+	@tools/review "$(BASE)"
 
 # Every version, for Python 3.11 to 3.13 on every system, from pyproject.toml.
 requirements:

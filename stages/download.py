@@ -1,7 +1,7 @@
 """Fetch the four IDX files of ``data.name`` into ``data/raw/``, checked by checksum.
 
 Reads a mirror (``DATA_MIRROR`` first, then the public ones), writes ``data/raw/``.
-Alone: ``python stages/download.py``. Exit status 69: no mirror served the files.
+Alone: ``python stages/download.py``.
 """
 
 import os
@@ -12,7 +12,8 @@ from mnist_lstm import datasets, errors, files, params
 
 def main() -> None:
     """Run the stage."""
-    name = params.load().data.name
+    settings = params.load()
+    name = settings.data.name
     with files.replacing_folder(Path("data/raw")) as folder:
         if name == "digits":
             datasets.write_digits(folder)

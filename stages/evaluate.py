@@ -11,6 +11,8 @@ import pandas as pd
 
 from mnist_lstm import device, errors, evaluation, files, model, params, tensors
 
+PREPARED = Path("data/prepared")
+
 
 def main() -> None:
     """Run the stage."""
@@ -18,11 +20,11 @@ def main() -> None:
     device.make_deterministic(seed=0)  # nothing is drawn; the algorithms matter
     on = device.select(settings.train.device)
     classifier = model.load(Path("models/model.safetensors"), on)
+    paths = {name: PREPARED / f"{name}.safetensors" for name in ("train", "valid", "test")}
+    if not paths["valid"].exists():
+        del paths["valid"]
     metrics = {}
-    for name in ("train", "valid", "test"):
-        path = Path(f"data/prepared/{name}.safetensors")
-        if name == "valid" and not path.exists():
-            continue
+    for name, path in paths.items():
         split = tensors.load(path, on)
         logits = evaluation.logits(classifier, split)
         metrics[name] = evaluation.report(logits, split)
@@ -32,7 +34,8 @@ def main() -> None:
         )
     files.write_json(Path("metrics/evaluate.json"), metrics)
 
-    predictions = pd.DataFrame(evaluation.predictions(logits, split))  # of test
+    # the last split is the test split
+    predictions = pd.DataFrame(evaluation.predictions(logits, split))
     files.write_csv(Path("data/predictions.csv"), predictions)
     confusion = predictions[["label", "prediction"]]
     confusion.columns = ["actual", "predicted"]

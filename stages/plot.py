@@ -17,13 +17,13 @@ N_MISTAKE = 25
 
 def main() -> None:
     """Run the stage."""
-    settings = params.load().plot
+    settings = params.load()
     test = tensors.load(Path("data/prepared/test.safetensors"))
     predictions = pd.read_csv("data/predictions.csv")
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
-    pick = order[: settings.n_sample]
+    pick = order[: settings.plot.n_sample]
     drawn = {"samples": figures.samples(test.images[pick], predictions.iloc[pick])}
 
     wrong = predictions[predictions.label != predictions.prediction]

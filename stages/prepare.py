@@ -8,16 +8,13 @@ from pathlib import Path
 
 from mnist_lstm import errors, files, params, preparation, tensors
 
-RAW = Path("data/raw")
-
 
 def main() -> None:
     """Run the stage."""
-    settings = params.load().prepare
-    splits = preparation.hold_out(
-        preparation.read(RAW, "train"), settings.valid_size, settings.seed
-    )
-    splits["test"] = preparation.read(RAW, "test")
+    settings = params.load()
+    train, test = preparation.read(Path("data/raw"))
+    splits = preparation.hold_out(train, settings.prepare.valid_size, settings.prepare.seed)
+    splits["test"] = test
     with files.replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
             tensors.save(split, folder / f"{name}.safetensors")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,17 @@ class Project:
         )
         assert (done.returncode == 0) == ok, f"{command}: {done.returncode}\n{done.stdout}"
         return done.stdout
+
+    def start(self, *command: str, **env: str) -> subprocess.Popen:
+        """Start ``command`` in the project, its output thrown away."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=_environment() | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def dvc(self, *arguments: str, ok: bool = True) -> str:
         """Run ``dvc``; return all that it printed."""
@@ -129,16 +141,18 @@ def ran(output: str) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """This environment, with this Python first, no network and no one's mirror."""
-    other = (
-        "DATA_MIRROR",
-        "GIT_",
-        "MAKE",
-        "MFLAGS",
-    )  # what calls the tests may have set these
+    # What calls the tests, and whoever runs them, may have set these.
+    other = ("DATA_MIRROR", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTHONPATH")
     env = {key: value for key, value in os.environ.items() if not key.startswith(other)}
+    own = Path(tempfile.gettempdir()) / "mnist-lstm-tests"
     scripts = str(Path(sys.executable).parent)
     return env | {
         "PATH": os.pathsep.join((scripts, env["PATH"])),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(own / "global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(own / "system"),
+        "DVC_SITE_CACHE_DIR": str(own / "site"),
         "OMP_NUM_THREADS": "1",
         "http_proxy": NO_NETWORK,
         "https_proxy": NO_NETWORK,

@@ -2,25 +2,44 @@ import pytest
 import torch
 
 from mnist_lstm import device
-from mnist_lstm.device import DeviceError
+from mnist_lstm.params import ParamsError
 
 
-def test_auto_takes_cuda_where_there_is_one():
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert device.select("auto").type == expected
+@pytest.mark.parametrize(
+    ("there", "name", "chosen"),
+    [
+        (True, "auto", "cuda"),
+        (True, "cuda", "cuda"),
+        (True, "cpu", "cpu"),
+        (False, "auto", "cpu"),
+        (False, "cpu", "cpu"),
+    ],
+)
+def test_auto_takes_cuda_where_there_is_one(monkeypatch, there, name, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert device.select(name).type == chosen
 
 
-def test_cpu_is_the_cpu_and_says_so():
-    assert device.select("cpu").type == "cpu"
-    assert device.describe(device.select("cpu")).startswith("cpu (")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_cuda_where_there_is_none_is_an_error_that_names_the_parameter():
-    with pytest.raises(
-        DeviceError, match=r"params.yaml: train.device is cuda, but .* none|no "
-    ):
+def test_cuda_where_there_is_none_is_an_error_that_names_the_parameter(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParamsError) as caught:
         device.select("cuda")
+    assert str(caught.value) == (
+        "params.yaml: train.device must be auto or cpu where PyTorch finds no CUDA device, "
+        "got 'cuda'"
+    )
+
+
+def test_the_cpu_says_that_it_is_the_cpu():
+    assert device.describe(device.select("cpu")) == "cpu (1 threads)"
+
+
+@pytest.mark.cuda
+def test_cuda_says_which_and_in_what_precision(monkeypatch):
+    cuda = device.select("cuda")
+    assert device.describe(cuda).endswith(", TF32)")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert device.describe(cuda).endswith(", float32)")
 
 
 def test_a_seed_fixes_what_is_drawn():

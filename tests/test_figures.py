@@ -42,7 +42,7 @@ def test_the_learning_curve_has_a_line_for_each_split():
             "heldout": ["valid", "valid"],
             "epoch": [0, 1],
             "train_loss": [2.3, 1.0],
-            "train_accuracy": [0.1, 0.8],
+            "train_accuracy": [0.1, 1.0],
             "heldout_loss": [2.3, 1.1],
             "heldout_accuracy": [0.1, 0.7],
         }
@@ -51,6 +51,8 @@ def test_the_learning_curve_has_a_line_for_each_split():
     assert [line.get_label() for line in accuracy.lines] == ["train", "valid"]
     assert accuracy.lines[1].get_ydata().tolist() == [0.1, 0.7]
     assert loss.lines[1].get_label() == "valid"
+    top = accuracy.get_ylim()[1]
+    assert 0.999 < accuracy.lines[0].get_ydata()[1] < top < 1  # 1.0, at the scale's edge
     assert loss.lines[0].get_ydata().tolist() == [2.3, 1.0]
 
 

@@ -3,7 +3,7 @@ import gzip
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_lstm import idx
@@ -67,6 +67,7 @@ def test_a_missing_file_is_named(path):
         idx.read(path, ndim=1)
 
 
+@settings(deadline=None)  # a disk may be slow
 @given(st.data())
 def test_no_damage_goes_unnoticed_or_ends_in_another_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("idx") / "labels.gz"

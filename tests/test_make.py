@@ -1,11 +1,14 @@
 """`make repro`, where it fails, and where it has the genuine data."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from project import DEFAULT, TINY, create, ran
+
+THREADS = str(os.cpu_count())
 
 
 @pytest.fixture
@@ -28,6 +31,14 @@ def test_any_other_failure_is_a_failure(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)
     assert "train.lr must be a number > 0, got -1" in output
+    assert "params.yaml differs from the last commit" in output
+    assert "digits" not in output
+
+
+def test_only_mnist_falls_back_on_digits(mnist):
+    mnist.set_params({"data": {"name": "kmnist"}})
+    output = mnist.run("tools/repro", ok=False)
+    assert "error: no mirror served train-images-idx3-ubyte.gz of kmnist:" in output
     assert "digits" not in output
 
 
@@ -38,13 +49,25 @@ def test_plain_repro_stays_strict_and_leaves_nothing_half_written(mnist):
     assert "No mirror of MNIST answers" not in output
 
 
-@pytest.mark.skipif("DATA_MIRROR" not in os.environ, reason="DATA_MIRROR is not set")
+@pytest.mark.slow
+def test_without_a_network_digits_take_at_most_two_minutes(tmp_path):
+    project = create(tmp_path / "project", DEFAULT)
+    start = time.monotonic()
+    output = project.run("tools/repro", OMP_NUM_THREADS=THREADS)
+    assert time.monotonic() - start < 120
+    assert "821,770 parameters" in output
+
+
+@pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="DATA_MIRROR is not set")
 def test_on_genuine_mnist_one_epoch_is_right_92_times_in_100(tmp_path):
     project = create(tmp_path / "project", DEFAULT)
     project.set_params({"train": {"epochs": 1}})
-    mirror = str(Path(os.environ["DATA_MIRROR"]).resolve())
-    threads = str(len(os.sched_getaffinity(0)))
-    output = project.run("tools/repro", DATA_MIRROR=mirror, OMP_NUM_THREADS=threads)
+    mirror = os.environ["DATA_MIRROR"]
+    if "://" not in mirror:
+        mirror = str(Path(mirror).resolve())
+    output = project.run(
+        "tools/repro", DATA_MIRROR=mirror, no_proxy="*", OMP_NUM_THREADS=THREADS
+    )
     assert len(ran(output)) == 6
     assert "train: 60,000 images of [28, 28]" in output
     assert "821,770 parameters" in output

@@ -72,7 +72,7 @@ def test_a_model_comes_back_as_it_was_saved(classifier, tmp_path):
 
 
 def test_a_missing_model_says_which_stage_writes_it(tmp_path):
-    with pytest.raises(ModelError, match="no such file; run `dvc repro train`"):
+    with pytest.raises(ModelError, match="no such file; the stage `train` writes it"):
         model.load(tmp_path / "model.safetensors")
 
 

@@ -63,19 +63,20 @@ def test_a_float_as_dvc_writes_it_is_a_float(tmp_path, text):
         ("prepare.valid_size", -1, "a whole number >= 0"),
         ("prepare.valid_size", 0.5, "a whole number >= 0"),
         ("prepare.seed", 2**32, "a whole number from 0 to 4294967295"),
-        ("model.hdim", 0, "a whole number >= 1"),
-        ("model.hdim", "64", "a whole number >= 1"),
-        ("model.hdim", True, "a whole number >= 1"),
-        ("model.hdim", 64.0, "a whole number >= 1"),
-        ("model.n_layer", None, "a whole number >= 1"),
-        ("model.xdim", [28], "a whole number >= 1"),
+        ("model.hdim", 0, "a whole number from 1 to 65536"),
+        ("model.hdim", 10**25, "a whole number from 1 to 65536"),
+        ("model.hdim", "64", "a whole number from 1 to 65536"),
+        ("model.hdim", True, "a whole number from 1 to 65536"),
+        ("model.hdim", 64.0, "a whole number from 1 to 65536"),
+        ("model.n_layer", None, "a whole number from 1 to 65536"),
+        ("model.xdim", [28], "a whole number from 1 to 65536"),
         ("train.lr", -0.001, "a number > 0"),
         ("train.lr", 0, "a number > 0"),
         ("train.lr", float("nan"), "a number > 0"),
         ("train.lr", float("inf"), "a number > 0"),
         ("train.lr", "fast", "a number > 0"),
-        ("train.epochs", 0, "a whole number >= 1"),
-        ("train.batch_size", 0, "a whole number >= 1"),
+        ("train.epochs", 0, "a whole number from 1 to 65536"),
+        ("train.batch_size", 0, "a whole number from 1 to 65536"),
         ("train.device", "gpu", "one of auto, cpu, cuda"),
         ("plot.n_sample", 101, "a whole number from 1 to 100"),
         ("plot.seed", -1, "a whole number from 0"),
@@ -107,6 +108,17 @@ def test_a_key_unlike_any_other_is_told_which_there_are(write):
         params.load(write("zzz", 1))
 
 
+@pytest.mark.parametrize("section", [None, "model"])
+def test_a_key_that_is_no_word_is_refused(tmp_path, section):
+    values = yaml.safe_load(DEFAULT)
+    (values[section] if section else values)[1] = 2
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ParamsError, match=r"1 is not a parameter") as caught:
+        params.load(path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_missing_key_is_named(write):
     path = write("train.lr", delete=True)
     with pytest.raises(ParamsError) as caught:
@@ -116,7 +128,12 @@ def test_a_missing_key_is_named(write):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [", "not YAML"), ("", "the file must be a mapping"), ("7", "the file must be")],
+    [
+        ("a: [", "not YAML"),
+        ("a: 2001-99-99", "not YAML"),
+        ("", "the file must be a mapping"),
+        ("7", "the file must be a mapping"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_one_line(tmp_path, text, message):
     path = tmp_path / "params.yaml"

@@ -1,49 +1,54 @@
+import math
+
 import pytest
 import torch
 
 from mnist_lstm import idx, preparation
 from mnist_lstm.datasets import FILES
+from mnist_lstm.params import ParamsError
 from mnist_lstm.preparation import PreparationError
 
 
 @pytest.fixture
 def raw(tmp_path):
-    """Write a train part of ``n`` images and the given labels; return the folder."""
+    """Write a train part of ``n`` images with the given labels, and a test part."""
 
-    def raw(n, labels):
-        images = idx.Array((n, 3, 4), bytes(i % 256 for i in range(12 * n)))
-        idx.write(tmp_path / FILES["train-images"], images)
-        idx.write(
-            tmp_path / FILES["train-labels"], idx.Array((len(labels),), bytes(labels))
-        )
+    def raw(n, labels, test_shape=(1, 3, 4)):
+        parts = (("train", (n, 3, 4), labels), ("test", test_shape, [0]))
+        for part, shape, classes in parts:
+            data = bytes(i % 256 for i in range(math.prod(shape)))
+            idx.write(tmp_path / FILES[f"{part}-images"], idx.Array(shape, data))
+            array = idx.Array((len(classes),), bytes(classes))
+            idx.write(tmp_path / FILES[f"{part}-labels"], array)
         return tmp_path
 
     return raw
 
 
 def test_images_and_labels_are_read_as_they_lie(raw):
-    split = preparation.read(raw(2, [7, 0]), "train")
-    assert split.images.tolist()[1] == [
-        [12, 13, 14, 15],
-        [16, 17, 18, 19],
-        [20, 21, 22, 23],
-    ]
-    assert split.labels.tolist() == [7, 0]
+    train, test = preparation.read(raw(2, [7, 0]))
+    assert train.images[1].flatten().tolist() == list(range(12, 24))
+    assert train.labels.tolist() == [7, 0]
+    assert test.labels.tolist() == [0]
 
 
 def test_counts_that_differ_are_refused_with_both_files(raw):
-    with pytest.raises(
-        PreparationError, match=r"labels.*: 3 labels for the 2 images of .*images"
-    ):
-        preparation.read(raw(2, [1, 2, 3]), "train")
+    found = r"labels.*: 3 labels for the 2 images of .*images"
+    with pytest.raises(PreparationError, match=found):
+        preparation.read(raw(2, [1, 2, 3]))
+
+
+def test_sizes_that_differ_are_refused_with_both_files(raw):
+    found = r"t10k-images.*: images of \[5, 4\], those of train-images.* are \[3, 4\]"
+    with pytest.raises(PreparationError, match=found):
+        preparation.read(raw(1, [1], test_shape=(1, 5, 4)))
 
 
 @pytest.mark.parametrize("label", [10, 255])
 def test_a_label_that_is_no_class_is_refused_with_its_place(raw, label):
-    with pytest.raises(
-        PreparationError, match=rf"label {label} at index 1, expected 0 to 9"
-    ):
-        preparation.read(raw(2, [9, label]), "train")
+    found = f"label {label} at index 1, expected 0 to 9"
+    with pytest.raises(PreparationError, match=found):
+        preparation.read(raw(2, [9, label]))
 
 
 def test_no_validation_split_unless_asked_for(split):
@@ -68,6 +73,6 @@ def test_the_seed_chooses_the_validation_split(split):
 
 @pytest.mark.parametrize("size", [1, 9, 51, 60, 1000])
 def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
-    with pytest.raises(PreparationError, match="must be 0 or from 10 to 50") as caught:
+    with pytest.raises(ParamsError, match="must be 0 or from 10 to 50") as caught:
         preparation.hold_out(split, size, seed=0)
     assert str(caught.value).startswith("params.yaml: prepare.valid_size ")

@@ -39,7 +39,7 @@ def test_the_model_reads_greys_from_0_to_1():
 
 def test_a_missing_file_says_which_stage_writes_it(tmp_path):
     with pytest.raises(
-        SplitError, match=r"train.safetensors: no such file; run `dvc repro"
+        SplitError, match=r"train.safetensors: no such file; the stage `prepare"
     ):
         tensors.load(tmp_path / "train.safetensors")
 

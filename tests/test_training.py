@@ -3,8 +3,7 @@ import torch
 
 from mnist_lstm import device, evaluation, training
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import ModelParams, TrainParams
-from mnist_lstm.training import MisfitError
+from mnist_lstm.params import ModelParams, ParamsError, TrainParams
 
 SIZES = {"xdim": 28, "hdim": 32, "ydim": 10, "n_layer": 1}
 
@@ -88,7 +87,7 @@ def test_what_is_held_out_is_never_learnt_from(split):
     ],
 )
 def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
-    with pytest.raises(MisfitError) as caught:
+    with pytest.raises(ParamsError) as caught:
         training.check_fit(ModelParams(**(SIZES | {key: value})), split)
     assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"
 
@@ -106,17 +105,31 @@ def test_a_row_is_a_line_of_80_columns():
     assert len(line) <= 80
 
 
+def test_a_terminal_shows_a_bar_with_loss_and_images_a_second(split, terminal):
+    shown = terminal()
+    train(split, epochs=1)
+    bar = shown.getvalue()
+    assert "epoch 1/1" in bar
+    assert " images/s, loss 2." in bar
+    assert "60.0/60.0" in bar
+    assert bar.endswith("\r")  # it leaves no trace
+
+
 @pytest.mark.cuda
-def test_on_cuda_the_same_seed_gives_the_same_bits(split):
+@pytest.mark.parametrize(("hdim", "n_layer"), [(32, 1), (256, 2)])
+def test_on_cuda_the_same_seed_gives_the_same_bits(split, hdim, n_layer):
+    """For both of cuDNN's ways: with and without a persistent kernel."""
     on = device.select("cuda")
-    weights = []
+    many = split.take(torch.arange(1024) % 60).to(on)
+    runs = []
     for _ in range(2):
-        params = settings(device="cuda")
+        params = settings(device="cuda", batch_size=256)
         device.make_deterministic(params.seed)
-        classifier = LSTMClassifier(**SIZES).to(on)
-        list(training.fit(classifier, split.to(on), split.to(on), params))
-        weights.append(classifier.lin.weight)
-    assert torch.equal(*weights)
+        classifier = LSTMClassifier(28, hdim, 10, n_layer).to(on)
+        list(training.fit(classifier, many, many, params))
+        runs.append(list(classifier.parameters()))
+    for a, b in zip(*runs, strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.cuda
@@ -135,12 +148,13 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
 
 
 @pytest.mark.cuda
-def test_on_cuda_no_step_waits_for_the_device(split):
+def test_on_cuda_no_step_waits_for_the_device(split, terminal):
     on = device.select("cuda")
     classifier = LSTMClassifier(**SIZES).to(on)
     optimizer = torch.optim.Adam(classifier.parameters())
     batches = split.to(on).batches(16, torch.arange(60, device=on))
     learnt = []
+    shown = terminal()
 
     class Counting(training.Progress):
         def advance(self, n, loss):
@@ -156,3 +170,4 @@ def test_on_cuda_no_step_waits_for_the_device(split):
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert learnt == [16, 16, 16, 12]
+    assert "images/s" in shown.getvalue()  # with the bar drawn

@@ -57,9 +57,7 @@ class Checksum(NamedTuple):
 
 
 class NoMirrorError(UserError):
-    """No mirror served a file; the status tells this from every other failure."""
-
-    exit_status = 69  # EX_UNAVAILABLE of sysexits.h
+    """No mirror served a file; `tools/repro` knows this error by its first line."""
 
 
 class TransferError(Exception):

@@ -4,32 +4,27 @@ import os
 
 import torch
 
-from mnist_lstm.errors import UserError
-
-
-class DeviceError(UserError):
-    """A device that was asked for by name and is not there."""
+from mnist_lstm.params import misfit
 
 
 def select(name: str) -> torch.device:
     """Return the device for ``name``: ``auto`` is CUDA where there is one, else the CPU.
 
     Raises:
-        DeviceError: ``cuda`` where there is none.
+        ParamsError: ``cuda`` where there is none.
     """
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
-        raise DeviceError(
-            "params.yaml: train.device is cuda, but PyTorch "
-            f"{torch.__version__} finds no CUDA device here; use auto or cpu"
-        )
+        raise misfit("train.device", "auto or cpu where PyTorch finds no CUDA device", name)
     return torch.device("cuda" if name != "cpu" and found else "cpu")
 
 
 def describe(device: torch.device) -> str:
-    """Return the device in words, for the terminal."""
+    """Return the device in words, for the terminal; on CUDA with the LSTM's precision."""
     if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
+        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
+        precision = "TF32" if ampere and torch.backends.cudnn.allow_tf32 else "float32"
+        return f"cuda ({torch.cuda.get_device_name(device)}, {precision})"
     return f"cpu ({torch.get_num_threads()} threads)"
 
 

@@ -7,23 +7,17 @@ from collections.abc import Callable
 class UserError(Exception):
     """Bad input: the message says what was found, where, and what to do."""
 
-    exit_status = 1
-
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; turn bad input into one line and an exit status.
+    """Run a script's ``main``; turn bad input into one line and exit status 1.
 
     What the system refuses (a full disk, a missing permission) is told the same way.
     Ctrl-C ends with status 130, as shells expect.
     """
     try:
         main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

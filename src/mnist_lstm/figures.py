@@ -21,6 +21,7 @@ _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
 
 _RIGHT, _WRONG = "black", "tab:red"
 _DPI = 100
+_SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
 
 
@@ -75,6 +76,8 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     for axes, name in ((left, "accuracy"), (right, "loss")):
         on_train, on_heldout = history[f"train_{name}"], history[f"heldout_{name}"]
         label = "train" if name == "accuracy" else "train (while it learnt)"
+        if name == "accuracy":  # the scale below has no place for 0 and 1
+            on_train, on_heldout = on_train.clip(*_SHOWN), on_heldout.clip(*_SHOWN)
         axes.plot(history.epoch, on_train, marker="o", label=label)
         axes.plot(history.epoch, on_heldout, marker="o", label=history.heldout[0])
         axes.set_xlabel("epoch")
@@ -84,7 +87,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     left.set_ylabel("accuracy")
     # From 0.98 to 0.99 is as far as from 0.8 to 0.9: half of the mistakes are gone.
     left.set_yscale("logit")
-    left.set_ylim(0.05, 0.9995)
+    left.set_ylim(_SHOWN[0] * 0.9, 1 - (1 - _SHOWN[1]) * 0.9)
     left.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
     left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     left.yaxis.set_minor_locator(NullLocator())

@@ -1,7 +1,6 @@
 """Files that appear whole or not at all: written beside their place, then renamed."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write a file to; rename it there on success."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         yield beside
         beside.replace(path)
@@ -34,7 +33,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside ``path`` to fill; rename it there on success."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
+    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
         yield beside
@@ -60,6 +60,11 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write ``table`` without its index, floats to six decimals, lines ending in LF."""
     text = table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
     write_bytes(path, text.encode())
+
+
+def _beside(path: Path) -> Path:
+    # Always the same name: what a killed run leaves, the next run replaces.
+    return path.with_name(f".{path.name}.part")
 
 
 def _rounded(value):

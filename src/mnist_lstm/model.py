@@ -87,10 +87,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> LSTMClassifier:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             model = LSTMClassifier(**json.loads(file.metadata()["model"]))
-            # torch's own word on what doesn't fit has one line a tensor
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            names = file.keys()
+            model.load_state_dict({name: file.get_tensor(name) for name in names})
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; run `dvc repro train`") from None
+        raise ModelError(f"{path}: no such file; the stage `train` writes it") from None
     except (
         safetensors.SafetensorError,
         KeyError,
@@ -98,6 +98,6 @@ def load(path: Path, device: torch.device | str = "cpu") -> LSTMClassifier:
         ValueError,
         RuntimeError,
     ) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())  # torch names each misfit on a line
         raise ModelError(f"{path}: not a model of this project: {reason}") from None
     return model.to(device).eval()

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mnist_lstm.errors import UserError
 
-Count = Annotated[int, Field(ge=1, description="a whole number >= 1")]
+Count = Annotated[int, Field(ge=1, le=65536, description="a whole number from 1 to 65536")]
 Size = Annotated[int, Field(ge=0, description="a whole number >= 0")]
 Seed = Annotated[
     int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
@@ -81,6 +81,11 @@ class ParamsError(UserError):
     """``params.yaml`` is missing, is not YAML, or holds a value that does not fit."""
 
 
+def misfit(key: str, allowed: str, got: object) -> ParamsError:
+    """Return the error for a value in range that does not fit the data or the machine."""
+    return ParamsError(f"params.yaml: {key} must be {allowed}, got {got!r}")
+
+
 def load(path: Path = Path("params.yaml")) -> Params:
     """Read and check ``path``.
 
@@ -93,7 +98,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError(
             f"{path}: {error.strerror}; run this from the project's root"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, 2001-99-99
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)
@@ -116,8 +121,8 @@ _Loader.add_implicit_resolver(
 def _explain(item: dict) -> str:
     """Say in one line what pydantic found: the key, the value, what is allowed."""
     key = ".".join(map(str, item["loc"])) or "the file"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _keys(Params), n=1)
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        near = difflib.get_close_matches(key, _keys(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys())}"
         return f"{key} is not a parameter, got {item['input']!r} ({hint})"
     if item["type"] == "missing":

@@ -7,20 +7,62 @@ import torch
 from mnist_lstm import idx
 from mnist_lstm.datasets import FILES, N_CLASS
 from mnist_lstm.errors import UserError
+from mnist_lstm.params import misfit
 from mnist_lstm.tensors import Split
 
 
 class PreparationError(UserError):
-    """Files that do not fit each other, or a split that they do not allow."""
+    """Files that do not fit each other; the message names one."""
 
 
-def read(folder: Path, part: str) -> Split:
-    """Decode the images and labels of ``part`` (``train`` or ``test``) in ``folder``.
+def read(folder: Path) -> tuple[Split, Split]:
+    """Decode the train and the test split in ``folder``.
 
     Raises:
         idx.IdxError: a file that is damaged or no IDX file.
-        PreparationError: counts that differ, or a label that is no class.
+        PreparationError: counts or sizes that differ, or a label that is no class.
     """
+    train, test = (_read_part(folder, part) for part in ("train", "test"))
+    sizes = [list(split.images.shape[1:]) for split in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise PreparationError(
+            f"{folder / FILES['test-images']}: images of {sizes[1]}, those of "
+            f"{FILES['train-images']} are {sizes[0]}"
+        )
+    return train, test
+
+
+def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
+    """Split ``valid_size`` images off ``train``, each class by its share, by ``seed``.
+
+    Returns:
+        ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
+
+    Raises:
+        ParamsError: a validation split without room for every class.
+    """
+    if valid_size == 0:
+        return {"train": train}
+    most = len(train) - train.n_class
+    if not train.n_class <= valid_size <= most:
+        allowed = f"0 or from {train.n_class} to {most} for {len(train)} train images"
+        raise misfit("prepare.valid_size", allowed, valid_size)
+    # A second, and only where a split is asked for.
+    from sklearn.model_selection import train_test_split
+
+    kept, held_out = train_test_split(
+        range(len(train)),
+        test_size=valid_size,
+        stratify=train.labels,
+        random_state=seed,
+    )
+    return {
+        "train": train.take(torch.tensor(sorted(kept))),
+        "valid": train.take(torch.tensor(sorted(held_out))),
+    }
+
+
+def _read_part(folder: Path, part: str) -> Split:
     images_path = folder / FILES[f"{part}-images"]
     labels_path = folder / FILES[f"{part}-labels"]
     images = _tensor(idx.read(images_path, ndim=3))
@@ -36,38 +78,6 @@ def read(folder: Path, part: str) -> Split:
             f"{labels_path}: label {labels[at]} at index {at}, expected 0 to {N_CLASS - 1}"
         )
     return Split(images, labels.long(), N_CLASS)
-
-
-def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
-    """Split ``valid_size`` images off ``train``, each class by its share, by ``seed``.
-
-    Returns:
-        ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
-
-    Raises:
-        PreparationError: a validation split without room for every class.
-    """
-    if valid_size == 0:
-        return {"train": train}
-    most = len(train) - train.n_class
-    if not train.n_class <= valid_size <= most:
-        raise PreparationError(
-            f"params.yaml: prepare.valid_size must be 0 or from {train.n_class} to "
-            f"{most} for {len(train):,} train images, got {valid_size}"
-        )
-    # A second, and only where a split is asked for.
-    from sklearn.model_selection import train_test_split
-
-    kept, held_out = train_test_split(
-        range(len(train)),
-        test_size=valid_size,
-        stratify=train.labels,
-        random_state=seed,
-    )
-    return {
-        "train": train.take(torch.tensor(sorted(kept))),
-        "valid": train.take(torch.tensor(sorted(held_out))),
-    }
 
 
 def _tensor(array: idx.Array) -> torch.Tensor:

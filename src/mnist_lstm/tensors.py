@@ -80,7 +80,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> Split:
             images, labels = file.get_tensor("images"), file.get_tensor("labels")
             n_class = int(file.metadata()["n_class"])
     except FileNotFoundError:
-        raise SplitError(f"{path}: no such file; run `dvc repro prepare`") from None
+        raise SplitError(f"{path}: no such file; the stage `prepare` writes it") from None
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise SplitError(f"{path}: not a prepared split: {error}") from None
     fits = (

@@ -9,33 +9,22 @@ from torch.nn.functional import cross_entropy
 from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
-from mnist_lstm.errors import UserError
 from mnist_lstm.evaluation import logits, score
-from mnist_lstm.params import ModelParams, TrainParams
+from mnist_lstm.params import ModelParams, TrainParams, misfit
 from mnist_lstm.tensors import Split
-
-
-class MisfitError(UserError):
-    """A model of other sizes than the data; names the parameter to change."""
 
 
 def check_fit(params: ModelParams, split: Split) -> None:
     """Refuse a model that cannot read the images or tell the classes of ``split``.
 
     Raises:
-        MisfitError: names ``model.xdim`` or ``model.ydim`` and the size that fits.
+        ParamsError: names ``model.xdim`` or ``model.ydim`` and the size that fits.
     """
     q = split.images.shape[2]
     if params.xdim != q:
-        raise MisfitError(
-            f"params.yaml: model.xdim must be {q}, the width of the images, "
-            f"got {params.xdim}"
-        )
+        raise misfit("model.xdim", f"{q}, the width of the images", params.xdim)
     if params.ydim != split.n_class:
-        raise MisfitError(
-            f"params.yaml: model.ydim must be {split.n_class}, the number of classes, "
-            f"got {params.ydim}"
-        )
+        raise misfit("model.ydim", f"{split.n_class}, the number of classes", params.ydim)
 
 
 def fit(
@@ -109,8 +98,8 @@ def train_epoch(
 class Progress:
     """A bar of images and images/s with the latest loss; none where output is no terminal.
 
-    Reading a loss from a GPU would make every step wait for it. The bar instead asks
-    for a copy each time it is drawn, and shows the one that it asked for before.
+    Reading a loss from a GPU would make the step wait for it. The bar instead asks for a
+    copy each time it is drawn, ten times a second, and shows what has come by the next.
     """
 
     def __init__(self, n: int, title: str):
@@ -136,7 +125,7 @@ class Progress:
         if not self.bar.update(n):  # not drawn this time
             return
         if self.latest is None:
-            self.latest = torch.empty((), pin_memory=loss.is_cuda)
+            self.latest = torch.full((), torch.nan, pin_memory=loss.is_cuda)
         else:
             self.bar.set_postfix_str(f"loss {self.latest.item():.3f}", refresh=False)
         self.latest.copy_(loss.detach(), non_blocking=True)
