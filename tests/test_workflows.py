@@ -1,6 +1,10 @@
 """The GitHub workflows: what they may do, and that their commands are the local ones."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,24 @@ WORKFLOWS = {
 }
 JOBS = [job for workflow in WORKFLOWS.values() for job in workflow["jobs"].values()]
 STEPS = [step for job in JOBS for step in job["steps"]]
+
+MARKER = "<!-- review -->"
+STAND_IN = f"""#!{sys.executable}
+import json, pathlib, re, sys
+arguments = sys.argv[1:]
+url = next(a for a in arguments if a.startswith("repos/"))
+if "--jq" in arguments:
+    query = arguments[arguments.index("--jq") + 1]
+    login, start = re.search(r'login == "(.*?)" and .*startswith\\("(.*?)"', query).groups()
+    for comment in json.loads(pathlib.Path("comments.json").read_text()):
+        if comment["user"]["login"] == login and comment["body"].startswith(start):
+            print(comment["id"])
+else:
+    method = "PATCH" if "PATCH" in arguments else "POST"
+    assert "body=@comment.md" in arguments
+    with open("asked", "a") as asked:
+        print(method, url, file=asked)
+"""
 
 
 def test_actions_are_pinned_to_a_commit():
@@ -39,6 +61,36 @@ def test_ci_runs_what_can_be_run_here():
     assert ".ci/run" in [
         step.get("run") for step in WORKFLOWS["ci.yml"]["jobs"]["test"]["steps"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("comments", "expected"),
+    [
+        ([], ["POST repos/o/r/issues/7/comments"]),
+        (
+            [("someone", MARKER), ("github-actions[bot]", "other")],
+            ["POST repos/o/r/issues/7/comments"],
+        ),
+        ([("github-actions[bot]", MARKER)] * 2, ["PATCH repos/o/r/issues/comments/0"]),
+    ],
+)
+def test_the_comment_is_written_once_and_then_kept_up_to_date(tmp_path, comments, expected):
+    """GitHub itself is out of reach: a stand-in of `gh` remembers what it is asked."""
+    (step,) = WORKFLOWS["review.yml"]["jobs"]["comment"]["steps"]
+    listed = [
+        {"id": n, "user": {"login": login}, "body": body}
+        for n, (login, body) in enumerate(comments)
+    ]
+    (tmp_path / "comments.json").write_text(json.dumps(listed))
+    gh = tmp_path / "gh"
+    gh.write_text(STAND_IN)
+    gh.chmod(0o755)
+    env = {"REPOSITORY": "o/r", "NUMBER": "7", "MARKDOWN": "## Metrics"}
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    script = ["bash", "-e", "-c", step["run"]]
+    subprocess.run(script, cwd=tmp_path, env=env | {"PATH": path}, check=True)
+    assert (tmp_path / "asked").read_text().splitlines() == expected
+    assert (tmp_path / "comment.md").read_text() == f"{MARKER}\n## Metrics\n"
 
 
 @pytest.fixture
