@@ -32,6 +32,7 @@ requirements:
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	    "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@echo "Setting up .venv: about 3 GB to fetch, once. This takes a few minutes."
 	$(PYTHON) -m venv --clear .venv
 	python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

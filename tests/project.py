@@ -36,7 +36,18 @@ class Project:
 
     def run(self, *command: str, ok: bool = True, **env: str) -> str:
         """Run ``command`` in the project; return all that it printed."""
-        done = subprocess.run(
+        with self.start(*command, **env) as process:
+            try:
+                output, _ = process.communicate(timeout=1200)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        assert (process.returncode == 0) == ok, f"{command}: {process.returncode}\n{output}"
+        return output
+
+    def start(self, *command: str, **env: str) -> subprocess.Popen:
+        """Start ``command`` in the project, its output and errors in one pipe."""
+        return subprocess.Popen(
             command,
             cwd=self.path,
             env=_environment() | env,
@@ -44,20 +55,6 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=1200,
-        )
-        assert (done.returncode == 0) == ok, f"{command}: {done.returncode}\n{done.stdout}"
-        return done.stdout
-
-    def start(self, *command: str, **env: str) -> subprocess.Popen:
-        """Start ``command`` in the project, its output thrown away."""
-        return subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=_environment() | env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
         )
 
     def dvc(self, *arguments: str, ok: bool = True) -> str:
@@ -109,7 +106,8 @@ class Project:
 def create(path: Path, params: dict) -> Project:
     """Copy the working tree, uncommitted changes included, to ``path`` and commit it.
 
-    Its parameters are ``params``, whatever experiment the working tree holds.
+    Its parameters are ``params``, whatever experiment the working tree holds, and nothing
+    has run there yet.
     """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -118,8 +116,9 @@ def create(path: Path, params: dict) -> Project:
         capture_output=True,
         text=True,
     )
+    written = ("dvc.lock", "metrics/", "plots/")
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists():
+        if (ROOT / name).exists() and not name.startswith(written):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     project = Project(path)
