@@ -138,6 +138,7 @@ def test_review_names_the_stages_for_which_the_lock_is_out_of_date(changed, tmp_
     clone.set_params({"train": {"epochs": 3}})
     report = clone.run("tools/review", "HEAD")
     assert "| params.yaml | train.epochs | 2      | 3           |" in report
+    assert report.startswith("## Metrics\n\nNo change.\n\n## Parameters\n\n| Path ")
     assert report.endswith("it begins with:\n\n- `train`\n")
 
 
