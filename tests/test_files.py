@@ -36,6 +36,16 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [file.name for file in path.iterdir()] == ["new"]
 
 
+def test_what_a_killed_run_left_is_no_part_of_the_next(tmp_path):
+    left = tmp_path / ".raw.part"
+    left.mkdir()
+    (left / "half").touch()
+    with files.replacing_folder(tmp_path / "raw") as beside:
+        (beside / "whole").touch()
+    assert [file.name for file in (tmp_path / "raw").iterdir()] == ["whole"]
+    assert [file.name for file in tmp_path.iterdir()] == ["raw"]
+
+
 def test_json_is_indented_and_its_floats_are_short(tmp_path):
     files.write_json(tmp_path / "metrics" / "m.json", {"a": {"b": 1 / 3}, "n": 821770})
     text = (tmp_path / "metrics" / "m.json").read_bytes()
