@@ -5,12 +5,16 @@ Reads no data. Writes ``metrics/model.json`` (how many parameters, by layer) and
 ``python stages/describe.py``.
 """
 
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from mnist_lstm import device, errors, files, params
+from mnist_lstm import device, files, params
 from mnist_lstm.model import LSTMClassifier, count_by_layer, parameter_table
 
 
@@ -18,7 +22,8 @@ def main() -> None:
     """Run the stage."""
     settings = params.load()
     device.make_deterministic(settings.train.seed)
-    model = LSTMClassifier(**settings.model.model_dump())
+    with device.enough_memory("lower model.hdim or model.n_layer in params.yaml"):
+        model = LSTMClassifier(**settings.model.model_dump())
 
     x = torch.rand(2, 20, settings.model.xdim)
     rnn_out, (hn, cn) = model.rnn(x)

@@ -4,10 +4,14 @@ Reads a mirror (``DATA_MIRROR`` first, then the public ones), writes ``data/raw/
 Alone: ``python stages/download.py``.
 """
 
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on
+
 import os
 from pathlib import Path
 
-from mnist_lstm import datasets, errors, files, params
+from mnist_lstm import datasets, files, params
 
 
 def main() -> None:

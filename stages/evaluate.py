@@ -5,11 +5,15 @@ Reads ``models/model.safetensors`` and ``data/prepared/``. Writes
 ``data/predictions.csv``. Alone: ``python stages/evaluate.py``.
 """
 
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+
 from pathlib import Path
 
 import pandas as pd
 
-from mnist_lstm import device, errors, evaluation, files, model, params, tensors
+from mnist_lstm import device, evaluation, files, model, params, tensors
 
 PREPARED = Path("data/prepared")
 
@@ -17,15 +21,22 @@ PREPARED = Path("data/prepared")
 def main() -> None:
     """Run the stage."""
     settings = params.load()
+    with device.enough_memory("lower model.hdim or model.n_layer in params.yaml"):
+        evaluate(settings)
+
+
+def evaluate(settings: params.Params) -> None:
+    """Write what the model is worth."""
     device.make_deterministic(seed=0)  # nothing is drawn; the algorithms matter
     on = device.select(settings.train.device)
-    classifier = model.load(Path("models/model.safetensors"), on)
+    classifier = model.load(Path("models/model.safetensors"), settings.model, on)
     paths = {name: PREPARED / f"{name}.safetensors" for name in ("train", "valid", "test")}
     if not paths["valid"].exists():
         del paths["valid"]
     metrics = {}
     for name, path in paths.items():
         split = tensors.load(path, on)
+        tensors.check_fit(split, settings.model, path)
         logits = evaluation.logits(classifier, split)
         metrics[name] = evaluation.report(logits, split)
         print(

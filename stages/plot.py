@@ -4,12 +4,16 @@ Reads the model, the test split and what ``train`` and ``evaluate`` wrote; write
 ``plots/*.png``. Alone: ``python stages/plot.py``.
 """
 
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from mnist_lstm import errors, figures, model, params, tensors
+from mnist_lstm import figures, model, params, tensors
 
 PLOTS = Path("plots")
 N_MISTAKE = 25
@@ -18,7 +22,9 @@ N_MISTAKE = 25
 def main() -> None:
     """Run the stage."""
     settings = params.load()
-    test = tensors.load(Path("data/prepared/test.safetensors"))
+    path = Path("data/prepared/test.safetensors")
+    test = tensors.load(path)
+    tensors.check_fit(test, settings.model, path)
     predictions = pd.read_csv("data/predictions.csv")
     generator = torch.Generator().manual_seed(settings.plot.seed)
     order = torch.randperm(len(test), generator=generator)
@@ -37,7 +43,7 @@ def main() -> None:
     labels = test.labels[order]
     one_of_each = [order[labels == label][0] for label in labels.unique()]
     some = test.take(torch.stack(one_of_each))
-    classifier = model.load(Path("models/model.safetensors"))
+    classifier = model.load(Path("models/model.safetensors"), settings.model)
     with torch.inference_mode():
         p = classifier.read(tensors.to_input(some.images)).softmax(2)
     drawn["reading"] = figures.reading(some.images, some.labels, p)

@@ -4,9 +4,13 @@ Reads ``data/raw/``, writes ``data/prepared/{train,valid,test}.safetensors`` (no
 where ``prepare.valid_size`` is 0). Alone: ``python stages/prepare.py``.
 """
 
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+
 from pathlib import Path
 
-from mnist_lstm import errors, files, params, preparation, tensors
+from mnist_lstm import files, params, preparation, tensors
 
 
 def main() -> None:

@@ -2,16 +2,20 @@
 
 Reads ``data/prepared/``, writes ``models/model.safetensors``, ``metrics/train.json`` (the
 last epoch) and ``plots/history.csv`` (a row an epoch, as they end). The held-out split that
-it watches is ``valid`` where there is one, else ``test``.
+it watches is ``valid`` where there is one, else ``test``. Its checkpoints lie in
+``checkpoints/`` until the results are written.
 Alone: ``python stages/train.py``.
 """
+
+from mnist_lstm import errors, signals
+
+signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
 import pandas as pd
-import torch
 
-from mnist_lstm import device, errors, files, model, params, tensors, training
+from mnist_lstm import checkpoint, device, files, model, params, tensors, training
 
 PREPARED = Path("data/prepared")
 
@@ -19,23 +23,49 @@ PREPARED = Path("data/prepared")
 def main() -> None:
     """Run the stage."""
     settings = params.load()
-    device.make_deterministic(settings.train.seed)
-    on = device.select(settings.train.device)
-    print(f"PyTorch {torch.__version__} on {device.describe(on)}")
+    advice = (
+        f"train.batch_size is {settings.train.batch_size}, model.hdim is "
+        f"{settings.model.hdim}, model.n_layer is {settings.model.n_layer}; lower one of "
+        "them in params.yaml"
+    )
+    with device.enough_memory(advice):
+        train(settings)
 
-    name = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
-    train = tensors.load(PREPARED / "train.safetensors", on)
-    heldout = tensors.load(PREPARED / f"{name}.safetensors", on)
-    training.check_fit(settings.model, train)
+
+def train(settings: params.Params) -> None:
+    """Train from the start, or from where an earlier run of the same ended."""
+    determinism = device.make_deterministic(settings.train.seed)
+    on = device.select(settings.train.device)
+    machine = device.describe(on)
+    print(f"{machine}\n{determinism}", flush=True)
+
+    heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
+    paths = [PREPARED / f"{name}.safetensors" for name in ("train", heldout)]
+    splits = [tensors.load(path, on) for path in paths]
+    for split, path in zip(splits, paths, strict=True):
+        tensors.check_fit(split, settings.model, path)
 
     classifier = model.LSTMClassifier(**settings.model.model_dump()).to(on)
-    history = []
-    for row in training.fit(classifier, train, heldout, settings.train):
-        history.append({"heldout": name} | row)
-        files.write_csv(Path("plots/history.csv"), pd.DataFrame(history))
-        print(training.sentence(row, name), flush=True)
-    model.save(classifier, Path("models/model.safetensors"))
-    files.write_json(Path("metrics/train.json"), history[-1])
+    run = training.Run(classifier, settings.train)
+    read = {"model": settings.model.model_dump(), "train": settings.train.model_dump()}
+    key = checkpoint.key(read, paths, machine)
+    with checkpoint.Keeper(Path("checkpoints"), key, run) as keeper:
+        keeper.resume()
+        if run.history:
+            write_history(run, heldout)
+        for row in training.fit(run, *splits, keeper.tick):
+            keeper.save()
+            write_history(run, heldout)
+            print(training.sentence(row, heldout), flush=True)
+        model.save(classifier, Path("models/model.safetensors"))
+        files.write_json(Path("metrics/train.json"), {"heldout": heldout} | run.history[-1])
+        keeper.remove()
+
+
+def write_history(run: training.Run, heldout: str) -> None:
+    """Write a row for each epoch so far."""
+    rows = [{"heldout": heldout} | row for row in run.history]
+    files.write_csv(Path("plots/history.csv"), pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -45,8 +45,11 @@ class Project:
         assert (process.returncode == 0) == ok, f"{command}: {process.returncode}\n{output}"
         return output
 
-    def start(self, *command: str, **env: str) -> subprocess.Popen:
-        """Start ``command`` in the project, its output and errors in one pipe."""
+    def start(self, *command: str, own_group: bool = False, **env: str) -> subprocess.Popen:
+        """Start ``command`` in the project, its output and errors in one pipe.
+
+        In a process group of its own, it and its children can be killed as by a terminal.
+        """
         return subprocess.Popen(
             command,
             cwd=self.path,
@@ -55,6 +58,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=own_group,
         )
 
     def dvc(self, *arguments: str, ok: bool = True) -> str:

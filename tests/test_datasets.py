@@ -34,6 +34,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def forbidden(self):
         self.send(b"no", status=403)
 
+    def not_found(self):
+        self.send(b"", status=404)
+
     def broken(self):
         self.send(b"oops", status=500)
 
@@ -45,6 +48,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def cut_off(self):
         self.send(CONTENT[:1000], length=len(CONTENT))
+
+    def too_little(self):
+        self.send_response(200)  # without a length, nothing tells but the checksum
+        self.end_headers()
+        self.wfile.write(CONTENT[:1000])
 
     def too_much(self):
         self.send(CONTENT * 10)
@@ -63,10 +71,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"x")
                 time.sleep(0.03)
 
+    def trickles_its_header(self):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for byte in b"HTTP/1.0 200 OK\r\nServer: " + b"x" * 200:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+
     def redirects_for_ever(self):
+        self.send_response(302)
+        self.send_header("Location", f"{self.path}?")
+        self.end_headers()
+
+    def redirects_to_itself(self):
         self.send_response(302)
         self.send_header("Location", self.path)
         self.end_headers()
+
+    def hangs_up(self):
+        self.connection.close()
 
     def log_message(self, *_):
         pass
@@ -86,7 +108,7 @@ def public(monkeypatch, server):
     """Let the given paths of the server be the public mirrors of a small data set."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets, "_TIMEOUT", 1.0)
-    monkeypatch.setattr(datasets, "_GRACE", 1.0)
+    monkeypatch.setattr(datasets, "_GRACE", 1.5)
     monkeypatch.setattr(datasets, "_MAX_BYTES", 4 * len(CONTENT))
     checksum = Checksum("sha256", hashlib.sha256(CONTENT).hexdigest())
 
@@ -100,15 +122,20 @@ def public(monkeypatch, server):
 
 WAYS = {
     "forbidden": "HTTP 403",
+    "not-found": "HTTP 404",
     "broken": "HTTP 500",
     "html": "sent HTML",
     "other-bytes": "sent other bytes: 102,400 bytes, sha256 ",
     "cut-off": "cut off after 1,000 of 102,400 bytes",
+    "too-little": "sent other bytes: 1,000 bytes",
     "too-much": "sends more than",
     "stalls-at-once": "no byte for",
     "stalls-midway": "no byte for",
     "trickles": "stalls: ",
+    "trickles-its-header": "no answer for",
     "redirects-for-ever": "HTTP 302",
+    "redirects-to-itself": "HTTP 302",
+    "hangs-up": "closed connection",
 }
 
 

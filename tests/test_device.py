@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mnist_lstm import device
+from mnist_lstm.device import MemoryExhaustedError
 from mnist_lstm.params import ParamsError
 
 
@@ -31,7 +32,10 @@ def test_cuda_where_there_is_none_is_an_error_that_names_the_parameter(monkeypat
 
 
 def test_the_cpu_says_that_it_is_the_cpu():
-    assert device.describe(device.select("cpu")) == "cpu (1 threads)"
+    assert device.describe(device.select("cpu")) == (
+        f"PyTorch {torch.__version__} on cpu "
+        f"({torch.backends.cpu.get_cpu_capability()}, 1 threads)"
+    )
 
 
 @pytest.mark.cuda
@@ -43,8 +47,30 @@ def test_cuda_says_which_and_in_what_precision(monkeypatch):
 
 
 def test_a_seed_fixes_what_is_drawn():
-    device.make_deterministic(3)
+    said = device.make_deterministic(3)
+    assert said == "seed 3, only deterministic algorithms, none chosen by timing"
     first = torch.rand(4)
     device.make_deterministic(3)
     assert torch.equal(torch.rand(4), first)
     assert torch.are_deterministic_algorithms_enabled()
+
+
+ADVICE = "train.batch_size is 256; lower it"
+
+
+def test_what_the_cpu_cannot_hold_is_one_line():
+    with pytest.raises(MemoryExhaustedError) as caught, device.enough_memory(ADVICE):
+        torch.empty(2**60)
+    assert str(caught.value) == f"out of memory: {ADVICE}"
+
+
+@pytest.mark.cuda
+def test_what_cuda_cannot_hold_is_one_line():
+    with pytest.raises(MemoryExhaustedError) as caught, device.enough_memory(ADVICE):
+        torch.empty(2**40, device="cuda")
+    assert str(caught.value) == f"CUDA is out of memory: {ADVICE}"
+
+
+def test_another_error_stays_what_it_was():
+    with pytest.raises(RuntimeError, match="shape"), device.enough_memory(ADVICE):
+        torch.zeros(2).reshape(3)

@@ -54,7 +54,8 @@ def test_every_stage_says_what_it_does(built):
         "rnn_out [2, 20, 16]",
         "hn      [1, 2, 16]",
         "3,114 parameters",
-        f"PyTorch {torch.__version__} on cpu (1 threads)",
+        f"PyTorch {torch.__version__} on cpu (",
+        "seed 0, only deterministic algorithms, none chosen by timing",
         "epoch   0  loss 2.3",
         "epoch   2  loss ",
     ):
@@ -97,12 +98,29 @@ def test_a_second_repro_does_nothing(built):
     assert built.git("status", "--porcelain") == ""
 
 
-def test_two_clean_runs_write_the_same_bytes(built, tmp_path):
-    """Without cache, lock or outputs, under another path."""
+def test_two_clean_runs_write_the_same_bytes_whatever_the_user_set(built, tmp_path):
+    """Without cache, lock or outputs; all that surrounds the second run is another."""
     clone = built.clone(tmp_path / "elsewhere" / "clone")
     for file in ["dvc.lock", *clone.git("ls-files", "metrics", "plots").split()]:
         (clone.path / file).unlink()
-    assert len(ran(clone.dvc("repro"))) == 6
+    style = tmp_path / "matplotlibrc"
+    style.write_text(
+        "axes.facecolor: red\nfont.size: 30\nfont.family: monospace\n"
+        "savefig.dpi: 33\nimage.cmap: jet\naxes.formatter.use_locale: True\n"
+    )
+    output = clone.run(
+        *("bash", "-c", "umask 077 && cd stages && dvc repro ../dvc.yaml"),
+        TZ="Pacific/Kiritimati",
+        LC_ALL="POSIX",  # text is ASCII, unless a program says otherwise
+        PYTHONCOERCECLOCALE="0",
+        PYTHONUTF8="0",
+        PYTHONHASHSEED="12345",
+        MATPLOTLIBRC=str(style),
+        HOME=str(tmp_path),
+        TMPDIR=str(tmp_path),
+    )
+    assert len(ran(output)) == 6
+    assert (clone.path / "models/model.safetensors").stat().st_mode & 0o77 == 0
     assert clone.git("status", "--porcelain") == ""
 
 
@@ -211,23 +229,79 @@ def test_a_change_in_the_figures_only_draws(copy):
 
 def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=-1", ok=False)
-    assert "error: params.yaml: train.lr must be a number > 0, got -1" in output
+    assert "error: params.yaml: train.lr must be a number > 0 and < 1e37, got -1" in output
     assert "Traceback" not in output
     copy.git("restore", "--staged", "--worktree", ".")
     copy.dvc("checkout")
     assert "up to date" in copy.dvc("repro")
 
 
+@pytest.mark.parametrize("stage", ["evaluate", "plot"])
+def test_a_model_of_other_params_is_refused(copy, stage):
+    """Only where a stage runs alone: DVC would train first."""
+    copy.set_params({"model": {"hdim": 17}})
+    output = copy.run("python", f"stages/{stage}.py", ok=False, PYTHONPATH="src")
+    (line,) = output.splitlines()
+    assert line.startswith(
+        "error: models/model.safetensors: holds a model of {'xdim': 28, "
+    )
+    assert copy.git("status", "--porcelain") == " M params.yaml\n"
+
+
+@pytest.mark.parametrize("file", ["data/prepared/test", "models/model"])
+def test_a_bit_that_flips_is_found_and_dvc_repairs_it(copy, file):
+    path = copy.path / f"{file}.safetensors"
+    good = path.read_bytes()
+    damaged = bytearray(good)
+    damaged[-100] ^= 1
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_bytes(damaged)
+    output = copy.run("python", "stages/evaluate.py", ok=False, PYTHONPATH="src")
+    assert output.splitlines()[-1] == (
+        f"error: {file}.safetensors: damaged: it does not match its own checksum"
+    )
+    copy.dvc("checkout", "--force")
+    assert path.read_bytes() == good
+    assert "up to date" in copy.dvc("repro")
+
+
+def test_training_that_diverges_is_one_line_and_nothing_is_lost(copy):
+    output = copy.dvc("exp", "run", "-S", "train.lr=1e36", ok=False)
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: epoch ")
+    assert line.endswith("at learning rate 1e+36; lower train.lr in params.yaml")
+    assert "Traceback" not in output
+    assert list(copy.path.glob("checkpoints/*/0*.safetensors"))  # the last good one
+    copy.git("restore", "--staged", "--worktree", ".")
+    copy.dvc("checkout")
+    assert "up to date" in copy.dvc("repro")
+
+
+@pytest.mark.parametrize("stage", ["describe", "train"])
+def test_a_model_that_no_memory_holds_is_one_line(copy, stage):
+    copy.set_params({"model": {"hdim": 65536, "n_layer": 4}, "train": {"batch_size": 999}})
+    command = f"ulimit -v 16000000 && python stages/{stage}.py"
+    output = copy.run("bash", "-c", command, ok=False, PYTHONPATH="src")
+    line = output.splitlines()[-1]
+    assert line.startswith("error: out of memory: ")
+    assert "Traceback" not in output
+    if stage == "train":
+        assert "train.batch_size is 999, model.hdim is 65536, model.n_layer is 4; " in line
+
+
 @pytest.mark.parametrize(
     ("key", "value", "fits"),
-    [("xdim", 27, "28, the width of the images"), ("ydim", 3, "10, the number of classes")],
+    [
+        ("xdim", 27, "28, the width of the images in data/prepared/train.safetensors"),
+        ("ydim", 3, "10, the number of classes in data/prepared/train.safetensors"),
+    ],
 )
 def test_a_model_that_does_not_fit_the_data_is_refused_before_training(
     copy, key, value, fits
 ):
     copy.set_params({"model": {key: value}})
     output = copy.run("python", "stages/train.py", ok=False, PYTHONPATH="src")
-    assert output.splitlines()[1:] == [
+    assert output.splitlines()[2:] == [
         f"error: params.yaml: model.{key} must be {fits}, got {value}"
     ]
     assert copy.git("status", "--porcelain") == " M params.yaml\n"

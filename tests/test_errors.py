@@ -1,7 +1,10 @@
+import signal
+
 import pytest
 
 from mnist_lstm import errors
 from mnist_lstm.errors import UserError
+from mnist_lstm.signals import Stopped
 
 
 @pytest.mark.parametrize(
@@ -20,14 +23,16 @@ def test_what_a_person_can_put_right_is_one_line_and_status_1(error, line):
     assert caught.value.code == line  # Python prints it and exits with status 1
 
 
-def test_ctrl_c_ends_with_status_130(capsys):
+def test_what_a_signal_ended_says_so_with_the_shells_status(capsys):
     def main():
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT, "the next run resumes from epoch 2, step 3")
 
     with pytest.raises(SystemExit) as caught:
         errors.run(main)
     assert caught.value.code == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == (
+        "interrupted; the next run resumes from epoch 2, step 3\n"
+    )
 
 
 def test_a_bug_keeps_its_traceback():

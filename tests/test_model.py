@@ -2,8 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lstm import model
+from mnist_lstm import model, tensorfile, tensors
 from mnist_lstm.model import LSTMClassifier, ModelError
+from mnist_lstm.params import ModelParams
+from mnist_lstm.tensorfile import TensorFileError
+
+PARAMS = ModelParams(xdim=28, hdim=16, ydim=10, n_layer=2)
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def test_a_model_comes_back_as_it_was_saved(classifier, tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(classifier, path)
     x = torch.rand(4, 28, 28)
-    loaded = model.load(path)
+    loaded = model.load(path, PARAMS)
     assert torch.equal(loaded(x), classifier(x))
     assert not loaded.training
     model.save(loaded, tmp_path / "again")
@@ -72,23 +76,48 @@ def test_a_model_comes_back_as_it_was_saved(classifier, tmp_path):
 
 
 def test_a_missing_model_says_which_stage_writes_it(tmp_path):
-    with pytest.raises(ModelError, match="no such file; the stage `train` writes it"):
-        model.load(tmp_path / "model.safetensors")
+    with pytest.raises(TensorFileError, match="no such file; the stage `train` writes it"):
+        model.load(tmp_path / "model.safetensors", PARAMS)
 
 
-@pytest.mark.parametrize("cut", [0, 100, -1])
-def test_a_damaged_model_is_refused_by_name(classifier, tmp_path, cut):
+def test_a_model_of_other_params_is_refused_with_both(classifier, tmp_path):
     path = tmp_path / "model.safetensors"
     model.save(classifier, path)
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ModelError, match=r"model.safetensors: not a model of this project"):
-        model.load(path)
+    with pytest.raises(ModelError) as caught:
+        model.load(path, PARAMS.model_copy(update={"hdim": 17}))
+    assert str(caught.value) == (
+        f"{path}: holds a model of {{'xdim': 28, 'hdim': 16, 'ydim': 10, 'n_layer': 2}}, "
+        "params.yaml asks for {'xdim': 28, 'hdim': 17, 'ydim': 10, 'n_layer': 2}; "
+        "`dvc repro` trains it"
+    )
 
 
-def test_weights_that_do_not_fit_their_sizes_are_one_line(classifier, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "values", "found"),
+    [
+        ("lin.bias", torch.zeros(11), "is torch.float32 [11], expected torch.float32 [10]"),
+        (
+            "lin.bias",
+            torch.zeros(10).double(),
+            "is torch.float64 [10], expected torch.float32",
+        ),
+        ("lin.bias", None, "is missing, expected torch.float32 [10]"),
+        ("more", torch.zeros(1), "is torch.float32 [1], expected no such tensor"),
+    ],
+)
+def test_weights_of_another_form_are_refused_by_name(
+    classifier, tmp_path, name, values, found
+):
     path = tmp_path / "model.safetensors"
-    classifier.sizes["hdim"] = 17
-    model.save(classifier, path)
-    with pytest.raises(ModelError, match="size mismatch") as caught:
-        model.load(path)
-    assert len(str(caught.value).splitlines()) == 1
+    weights = classifier.state_dict() | {name: values}
+    weights = {name: values for name, values in weights.items() if values is not None}
+    tensorfile.save(path, weights, {"model": classifier.sizes})
+    with pytest.raises(ModelError) as caught:
+        model.load(path, PARAMS)
+    assert str(caught.value).startswith(f"{path}: {name} {found}")
+
+
+def test_tensors_that_are_no_model_are_refused_by_name(split, tmp_path):
+    tensors.save(split, tmp_path / "x")
+    with pytest.raises(ModelError, match="x: holds a model of None, params"):
+        model.load(tmp_path / "x", PARAMS)

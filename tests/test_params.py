@@ -1,3 +1,4 @@
+import datetime
 import re
 import subprocess
 from pathlib import Path
@@ -55,41 +56,96 @@ def test_a_float_as_dvc_writes_it_is_a_float(tmp_path, text):
     assert params.load(path).train.lr == 1e-5
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "allowed"),
-    [
-        ("data.name", "cifar", "one of mnist, fashion_mnist, kmnist, digits"),
-        ("data.name", 3, "one of mnist"),
-        ("prepare.valid_size", -1, "a whole number >= 0"),
-        ("prepare.valid_size", 0.5, "a whole number >= 0"),
-        ("prepare.seed", 2**32, "a whole number from 0 to 4294967295"),
-        ("model.hdim", 0, "a whole number from 1 to 65536"),
-        ("model.hdim", 10**25, "a whole number from 1 to 65536"),
-        ("model.hdim", "64", "a whole number from 1 to 65536"),
-        ("model.hdim", True, "a whole number from 1 to 65536"),
-        ("model.hdim", 64.0, "a whole number from 1 to 65536"),
-        ("model.n_layer", None, "a whole number from 1 to 65536"),
-        ("model.xdim", [28], "a whole number from 1 to 65536"),
-        ("train.lr", -0.001, "a number > 0"),
-        ("train.lr", 0, "a number > 0"),
-        ("train.lr", float("nan"), "a number > 0"),
-        ("train.lr", float("inf"), "a number > 0"),
-        ("train.lr", "fast", "a number > 0"),
-        ("train.epochs", 0, "a whole number from 1 to 65536"),
-        ("train.batch_size", 0, "a whole number from 1 to 65536"),
-        ("train.device", "gpu", "one of auto, cpu, cuda"),
-        ("plot.n_sample", 101, "a whole number from 1 to 100"),
-        ("plot.seed", -1, "a whole number from 0"),
-        ("model", 3, "a mapping with xdim, hdim, ydim, n_layer"),
-    ],
-)
+COUNT = "a whole number from 1 to 65536"
+SIZE = "a whole number >= 0"
+SEED = "a whole number from 0 to 4294967295"
+RATE = "a number > 0 and < 1e37"
+BAD = [
+    ("data", None, "a mapping with name"),
+    ("data", "mnist", "a mapping with name"),
+    ("data.name", "cifar", "one of mnist, fashion_mnist, kmnist, digits"),
+    ("data.name", "MNIST", "one of mnist, fashion_mnist, kmnist, digits"),
+    ("data.name", "", "one of mnist, fashion_mnist, kmnist, digits"),
+    ("data.name", 3, "one of mnist, fashion_mnist, kmnist, digits"),
+    ("data.name", None, "one of mnist, fashion_mnist, kmnist, digits"),
+    ("data.name", ["mnist"], "one of mnist, fashion_mnist, kmnist, digits"),
+    ("prepare", [], "a mapping with valid_size, seed"),
+    ("prepare.valid_size", -1, SIZE),
+    ("prepare.valid_size", 0.5, SIZE),
+    ("prepare.valid_size", "5000", SIZE),
+    ("prepare.valid_size", True, SIZE),
+    ("prepare.valid_size", None, SIZE),
+    ("prepare.seed", -1, SEED),
+    ("prepare.seed", 2**32, SEED),
+    ("prepare.seed", 1.5, SEED),
+    ("prepare.seed", "zero", SEED),
+    ("model", 3, "a mapping with xdim, hdim, ydim, n_layer"),
+    ("model.xdim", [28], COUNT),
+    ("model.xdim", 0, COUNT),
+    ("model.xdim", {"width": 28}, COUNT),
+    ("model.hdim", 0, COUNT),
+    ("model.hdim", -256, COUNT),
+    ("model.hdim", 65537, COUNT),
+    ("model.hdim", 10**25, COUNT),
+    ("model.hdim", "64", COUNT),
+    ("model.hdim", True, COUNT),
+    ("model.hdim", 64.0, COUNT),
+    ("model.ydim", 0, COUNT),
+    ("model.ydim", float("inf"), COUNT),
+    ("model.n_layer", None, COUNT),
+    ("model.n_layer", 0, COUNT),
+    ("model.n_layer", datetime.date(2026, 1, 2), COUNT),
+    ("train", "fast", "a mapping with epochs, batch_size, lr, seed, device"),
+    ("train.epochs", 0, COUNT),
+    ("train.epochs", -5, COUNT),
+    ("train.epochs", 2.5, COUNT),
+    ("train.epochs", "5 epochs", COUNT),
+    ("train.batch_size", 0, COUNT),
+    ("train.batch_size", 70000, COUNT),
+    ("train.batch_size", "auto", COUNT),
+    ("train.lr", -0.001, RATE),
+    ("train.lr", 0, RATE),
+    ("train.lr", float("nan"), RATE),
+    ("train.lr", float("inf"), RATE),
+    ("train.lr", -float("inf"), RATE),
+    ("train.lr", 1e37, RATE),
+    ("train.lr", "fast", RATE),
+    ("train.lr", True, RATE),
+    ("train.lr", None, RATE),
+    ("train.lr", [0.001], RATE),
+    ("train.seed", -1, SEED),
+    ("train.seed", "0", SEED),
+    ("train.device", "gpu", "one of auto, cpu, cuda"),
+    ("train.device", "cuda:0", "one of auto, cpu, cuda"),
+    ("train.device", 0, "one of auto, cpu, cuda"),
+    ("train.device", None, "one of auto, cpu, cuda"),
+    ("plot", False, "a mapping with n_sample, seed"),
+    ("plot.n_sample", 0, "a whole number from 1 to 100"),
+    ("plot.n_sample", 101, "a whole number from 1 to 100"),
+    ("plot.n_sample", "all", "a whole number from 1 to 100"),
+    ("plot.n_sample", 25.0, "a whole number from 1 to 100"),
+    ("plot.seed", -1, SEED),
+    ("plot.seed", None, SEED),
+]
+
+
+def test_the_table_has_bad_values_for_every_key():
+    leaves = {
+        f"{section}.{leaf}"
+        for section in project.DEFAULT
+        for leaf in project.DEFAULT[section]
+    }
+    assert leaves <= {key for key, _, _ in BAD}
+    assert len(BAD) >= 40
+
+
+@pytest.mark.parametrize(("key", "value", "allowed"), BAD)
 def test_a_bad_value_is_named_with_what_is_allowed(write, key, value, allowed):
     path = write(key, value)
     with pytest.raises(ParamsError) as caught:
         params.load(path)
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: {key} must be {allowed}")
-    assert line.endswith(f"got {value!r}")
+    assert line == f"{path}: {key} must be {allowed}, got {value!r}"
 
 
 def test_an_unknown_key_is_named_with_the_one_that_was_meant(write):
@@ -123,7 +179,7 @@ def test_a_missing_key_is_named(write):
     path = write("train.lr", delete=True)
     with pytest.raises(ParamsError) as caught:
         params.load(path)
-    assert str(caught.value) == f"{path}: train.lr is missing, must be a number > 0"
+    assert str(caught.value) == f"{path}: train.lr is missing, must be {RATE}"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +187,13 @@ def test_a_missing_key_is_named(write):
     [
         ("a: [", "not YAML"),
         ("a: 2001-99-99", "not YAML"),
+        ("[" * 20_000, "not YAML"),
+        ("a: " + "9" * 5000, "not YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "not YAML: could not determine"),
+        ("a: \0", "not YAML"),
+        ("? [a]\n: 3", "not YAML"),
+        (f"{DEFAULT}\ntrain: 3", "not YAML: 'train' stands there 2 times"),
+        (DEFAULT.replace("  lr:", "  lr: 2\n  lr:"), "not YAML: 'lr' stands there 2 times"),
         ("", "the file must be a mapping"),
         ("7", "the file must be a mapping"),
     ],
@@ -141,6 +204,28 @@ def test_a_file_that_is_no_mapping_is_one_line(tmp_path, text, message):
     with pytest.raises(ParamsError, match=message) as caught:
         params.load(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_value_that_holds_itself_is_told_in_short(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"lr: \S+", "lr: &a [*a]", DEFAULT))
+    with pytest.raises(ParamsError, match=r"got \[\["):
+        params.load(path)
+
+
+def test_a_value_of_any_length_is_told_in_short(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"lr: \S+", f"lr: {'x' * 100_000}", DEFAULT))
+    with pytest.raises(ParamsError) as caught:
+        params.load(path)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_file_in_no_known_encoding_is_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(DEFAULT.encode("utf-16"))
+    with pytest.raises(ParamsError, match="not YAML: 'utf-8' codec can't decode"):
+        params.load(path)
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):

@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
-import safetensors.torch
 import torch
 
-from mnist_lstm import tensors
+from mnist_lstm import tensorfile, tensors
+from mnist_lstm.params import ModelParams, ParamsError
+from mnist_lstm.tensorfile import TensorFileError
 from mnist_lstm.tensors import SplitError
 
 
@@ -39,38 +42,49 @@ def test_the_model_reads_greys_from_0_to_1():
 
 def test_a_missing_file_says_which_stage_writes_it(tmp_path):
     with pytest.raises(
-        SplitError, match=r"train.safetensors: no such file; the stage `prepare"
+        TensorFileError, match=r"train.safetensors: no such file; the stage `prepare"
     ):
         tensors.load(tmp_path / "train.safetensors")
 
 
+IMAGES = torch.zeros(3, 28, 28).byte()
+LABELS = torch.zeros(3).byte()
+
+
 @pytest.mark.parametrize(
-    ("images", "labels"),
+    ("content", "n_class"),
     [
-        (torch.zeros(3, 28, 28), torch.zeros(3).byte()),
-        (torch.zeros(3, 28).byte(), torch.zeros(3).byte()),
-        (torch.zeros(3, 28, 28).byte(), torch.zeros(4).byte()),
+        ({"images": IMAGES.float(), "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": LABELS.long()}, 10),
+        ({"images": IMAGES[0], "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": torch.zeros(4).byte()}, 10),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, 10),
+        ({"images": IMAGES, "labels": LABELS + 10}, 10),
+        ({"images": IMAGES, "labels": LABELS}, None),
+        ({"images": IMAGES, "labels": LABELS}, "10"),
+        ({"images": IMAGES}, 10),
+        ({"rnn.weight_ih_l0": torch.zeros(3)}, 10),
     ],
 )
-def test_tensors_of_another_form_are_refused_by_name(tmp_path, images, labels):
+def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, n_class):
     path = tmp_path / "x.safetensors"
-    content = {"images": images, "labels": labels}
-    safetensors.torch.save_file(content, path, {"n_class": "10"})
-    with pytest.raises(SplitError, match=r"x.safetensors: images .* expected uint8"):
+    tensorfile.save(path, content, {"n_class": n_class})
+    with pytest.raises(SplitError) as caught:
         tensors.load(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: no prepared split: found ")
+    assert "expected images uint8 [N x L x Q] and labels uint8 [N]" in line
 
 
-@pytest.mark.parametrize("cut", [0, 5, -1])
-def test_a_damaged_file_is_refused_by_name(split, tmp_path, cut):
-    path = tmp_path / "x.safetensors"
-    tensors.save(split, path)
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(SplitError, match=r"x.safetensors: not a prepared split"):
-        tensors.load(path)
-
-
-def test_a_file_of_other_tensors_is_refused_by_name(tmp_path):
-    path = tmp_path / "x.safetensors"
-    safetensors.torch.save_file({"weights": torch.zeros(3)}, path)
-    with pytest.raises(SplitError, match=r"x.safetensors: not a prepared split"):
-        tensors.load(path)
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [
+        ("xdim", 27, "28, the width of the images in x.safetensors"),
+        ("ydim", 11, "10, the number of classes in x.safetensors"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
+    sizes = {"xdim": 28, "hdim": 16, "ydim": 10, "n_layer": 1, key: value}
+    with pytest.raises(ParamsError) as caught:
+        tensors.check_fit(split, ModelParams(**sizes), Path("x.safetensors"))
+    assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"

@@ -1,9 +1,12 @@
+import re
+
 import pytest
 import torch
 
 from mnist_lstm import device, evaluation, training
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import ModelParams, ParamsError, TrainParams
+from mnist_lstm.params import TrainParams
+from mnist_lstm.training import DivergedError
 
 SIZES = {"xdim": 28, "hdim": 32, "ydim": 10, "n_layer": 1}
 
@@ -14,11 +17,13 @@ def settings(**changes):
 
 
 def train(split, **changes):
-    params = settings(**changes)
+    run = started(settings(**changes))
+    return run.model, list(training.fit(run, split, split))
+
+
+def started(params, on="cpu", **sizes):
     device.make_deterministic(params.seed)
-    classifier = LSTMClassifier(**SIZES)
-    rows = list(training.fit(classifier, split, split, params))
-    return classifier, rows
+    return training.Run(LSTMClassifier(**(SIZES | sizes)).to(on), params)
 
 
 def test_it_learns(split):
@@ -69,27 +74,45 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(split):
 def test_what_is_held_out_is_never_learnt_from(split):
     blank = split.take(torch.arange(10))
     blank.images.zero_()
-    params = settings()
     weights = []
     for heldout in (split, blank):
-        device.make_deterministic(0)
-        classifier = LSTMClassifier(**SIZES)
-        list(training.fit(classifier, split, heldout, params))
-        weights.append(classifier.lin.weight)
+        run = started(settings())
+        list(training.fit(run, split, heldout))
+        weights.append(run.model.lin.weight)
     assert torch.equal(*weights)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "fits"),
-    [
-        ("xdim", 27, "28, the width of the images"),
-        ("ydim", 11, "10, the number of classes"),
-    ],
-)
-def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
-    with pytest.raises(ParamsError) as caught:
-        training.check_fit(ModelParams(**(SIZES | {key: value})), split)
-    assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"
+@pytest.mark.parametrize("lr", [1e36, 9e36])
+def test_a_run_that_diverges_stops_with_the_step_and_advice(split, lr):
+    run = started(settings(lr=lr))
+    with pytest.raises(DivergedError) as caught:
+        list(training.fit(run, split, split))
+    assert re.fullmatch(
+        r"epoch [12], step \d: the (loss is (nan|inf)|weights are not finite): training "
+        rf"diverged at learning rate {re.escape(f'{lr:g}')}; lower train.lr in params.yaml",
+        str(caught.value),
+    )
+
+
+def test_the_step_that_is_named_is_the_first_whose_loss_is_not_finite(split):
+    run = started(settings())
+
+    def break_before_the_third_step():
+        if run.place == "epoch 2, step 2":
+            run.model.lin.bias.data.fill_(torch.nan)
+
+    with pytest.raises(DivergedError, match=r"^epoch 2, step 3: the loss is nan: "):
+        list(training.fit(run, split, split, break_before_the_third_step))
+
+
+def test_weights_that_are_not_finite_are_never_saved(split):
+    """The last step may break them though its own loss was finite."""
+    run = started(settings())
+    run.model.lin.bias.data[0] = torch.inf
+    with pytest.raises(
+        DivergedError, match=r"^epoch 0, step 0: the weights are not finite"
+    ):
+        run.state()
 
 
 def test_a_row_is_a_line_of_80_columns():
@@ -124,10 +147,9 @@ def test_on_cuda_the_same_seed_gives_the_same_bits(split, hdim, n_layer):
     runs = []
     for _ in range(2):
         params = settings(device="cuda", batch_size=256)
-        device.make_deterministic(params.seed)
-        classifier = LSTMClassifier(28, hdim, 10, n_layer).to(on)
-        list(training.fit(classifier, many, many, params))
-        runs.append(list(classifier.parameters()))
+        run = started(params, on, hdim=hdim, n_layer=n_layer)
+        list(training.fit(run, many, many))
+        runs.append(list(run.model.parameters()))
     for a, b in zip(*runs, strict=True):
         assert torch.equal(a, b)
 
@@ -138,10 +160,8 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
     rows = {}
     for name in ("cpu", "cuda"):
         on = device.select(name)
-        device.make_deterministic(0)
-        classifier = LSTMClassifier(**SIZES).to(on)
-        params = settings(epochs=1, device=name)
-        rows[name] = list(training.fit(classifier, split.to(on), split.to(on), params))
+        run = started(settings(epochs=1, device=name), on)
+        rows[name] = list(training.fit(run, split.to(on), split.to(on)))
     assert rows["cuda"][1]["train_loss"] == pytest.approx(
         rows["cpu"][1]["train_loss"], rel=1e-3
     )
@@ -150,24 +170,18 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
 @pytest.mark.cuda
 def test_on_cuda_no_step_waits_for_the_device(split, terminal):
     on = device.select("cuda")
-    classifier = LSTMClassifier(**SIZES).to(on)
-    optimizer = torch.optim.Adam(classifier.parameters())
-    batches = split.to(on).batches(16, torch.arange(60, device=on))
-    learnt = []
+    run = started(settings(), on)
+    run.epoch = 1
+    run.order = torch.arange(60, device=on)
+    data = split.to(on)
+    steps = []
     shown = terminal()
-
-    class Counting(training.Progress):
-        def advance(self, n, loss):
-            super().advance(n, loss)
-            learnt.append(n)
-
-    with Counting(60, "") as progress:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            # The one wait is for the epoch's mean loss, when all steps are taken.
-            with pytest.raises(RuntimeError, match="synchroniz"):
-                training.train_epoch(classifier, batches, optimizer, progress)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    assert learnt == [16, 16, 16, 12]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        # The one wait is for the epoch's losses, when all steps are taken.
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            training.train_epoch(run, data, lambda: steps.append(run.place))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(steps) == 4
     assert "images/s" in shown.getvalue()  # with the bar drawn

@@ -5,17 +5,18 @@ for where it came from, so the mirror that served it is no part of the result.
 """
 
 import hashlib
+import signal
 import sys
 import time
 import urllib.error
 import urllib.request
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from mnist_lstm import idx
+from mnist_lstm import files, idx
 from mnist_lstm.errors import UserError
 
 FILES = {
@@ -159,13 +160,13 @@ def _transfer(url: str, path: Path, checksum: Checksum) -> None:
             f"sent {what}: {len(data):,} bytes, {checksum.algorithm} {found[:12]}..., "
             f"expected {checksum.digest[:12]}..."
         )
-    path.write_bytes(data)
+    files.write_bytes(path, data)
 
 
 def _read(url: str) -> bytes:
     """Return what ``url`` serves, with a bar; raise where it stalls or breaks off."""
     start = time.monotonic()
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+    with _answer(url) as response:
         promised = int(response.headers.get("Content-Length") or 0) or None
         name = url.rpartition("/")[2]
         data = bytearray()
@@ -191,6 +192,24 @@ def _read(url: str) -> bytes:
     if promised and len(data) < promised:
         raise TransferError(f"cut off after {len(data):,} of {promised:,} bytes")
     return bytes(data)
+
+
+def _answer(url: str) -> HTTPResponse:
+    """Return the response to a request for ``url``, once its header is there.
+
+    The timeout of a socket starts anew with each byte; a header has ``_GRACE`` in all.
+    """
+    before = signal.signal(signal.SIGALRM, _too_slow)
+    signal.setitimer(signal.ITIMER_REAL, _GRACE)
+    try:
+        return urllib.request.urlopen(url, timeout=_TIMEOUT)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_slow(_signum: int, _frame: object) -> None:
+    raise TransferError(f"no answer for {_GRACE:.0f} s")
 
 
 def _all_failed(name: str, file: str, passed_over: dict[str, str]) -> str:

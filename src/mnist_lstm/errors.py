@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 
+from mnist_lstm.signals import Stopped
+
 
 class UserError(Exception):
     """Bad input: the message says what was found, where, and what to do."""
@@ -12,12 +14,12 @@ def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
     What the system refuses (a full disk, a missing permission) is told the same way.
-    Ctrl-C ends with status 130, as shells expect.
+    Where a signal ended it, the status is what a shell expects: 130 after Ctrl-C.
     """
     try:
         main()
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)

@@ -1,5 +1,6 @@
 """What a trained classifier is worth: its logits over a split, and figures from them."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -18,11 +19,17 @@ class Score(NamedTuple):
     accuracy: float  # in [0, 1]
 
 
-@torch.inference_mode()
 def logits(model: nn.Module, split: Split) -> Tensor:
     """Return the model's logits [N x ydim] for each image of ``split``, in its order."""
+    return torch.cat(list(logits_by_batch(model, split)))
+
+
+@torch.inference_mode()
+def logits_by_batch(model: nn.Module, split: Split, done: int = 0) -> Iterator[Tensor]:
+    """Yield the logits [B x ydim] by batch, but for the first ``done`` images."""
     model.eval()
-    return torch.cat([model(x) for x, _ in split.batches(_BATCH)])
+    for x, _ in split.batches(_BATCH, start=done):
+        yield model(x)
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their place, then renamed."""
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -7,12 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_lstm.errors import UserError
+
 if TYPE_CHECKING:  # half a second, and only some stages write tables
     import pandas as pd
 
 # Six decimals tell apart any two accuracies here (1 in 70,000 is 1.4e-5), and keep a
 # rounding difference in the last bit of a float out of the metrics.
 _DECIMALS = 6
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WriteError(UserError):
+    """A file that the system would not write: a full disk, say; the message names it."""
 
 
 @contextmanager
@@ -45,9 +53,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``."""
+    """Write ``data`` to ``path``.
+
+    Raises:
+        WriteError: for an ``OSError``; a full disk itself names no file.
+    """
     with replacing(path) as beside:
-        beside.write_bytes(data)
+        try:
+            beside.write_bytes(data)
+        except OSError as error:
+            advice = "; make room, then run it again" if error.errno in _NO_ROOM else ""
+            raise WriteError(f"{path}: cannot write: {error.strerror}{advice}") from None
 
 
 def write_json(path: Path, value: dict) -> None:

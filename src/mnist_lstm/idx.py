@@ -5,17 +5,20 @@ a big-endian uint32, then the values. Format: http://yann.lecun.com/exdb/mnist/.
 """
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from mnist_lstm import files
 from mnist_lstm.errors import UserError
 
 _UINT8 = 8
-# Far above any data set that is read here (MNIST: 47 MB), far below a laptop's memory.
-_MAX_BYTES = 2**30
+# Above any data set that is read here (MNIST: 47 MB), and so small that preparing files
+# which promise as much, and keep it, takes less than 1 GiB.
+_MAX_BYTES = 2**26
 
 
 class Array(NamedTuple):
@@ -68,11 +71,10 @@ def write(path: Path, array: Array) -> None:
     header = struct.pack(
         f">BBBB{len(array.shape)}I", 0, 0, _UINT8, len(array.shape), *array.shape
     )
-    with (
-        Path(path).open("wb") as file,
-        gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as stream,
-    ):
+    content = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=content, mtime=0) as stream:
         stream.write(header + array.data)
+    files.write_bytes(path, content.getvalue())
 
 
 def _read_header(path: Path, header: bytes, ndim: int) -> tuple[int, ...]:

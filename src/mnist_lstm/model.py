@@ -3,20 +3,18 @@
 It knows nothing of training. Sizes and names are those of the notebook it follows.
 """
 
-import json
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from mnist_lstm import files
+from mnist_lstm import tensorfile
 from mnist_lstm.errors import UserError
+from mnist_lstm.params import ModelParams
 
 
 class ModelError(UserError):
-    """A model file that is missing, damaged or of another form; names the file."""
+    """A model file of other sizes or another form; names the file and what it holds."""
 
 
 class LSTMClassifier(nn.Module):
@@ -71,33 +69,37 @@ def parameter_table(model: nn.Module) -> list[dict]:
 
 
 def save(model: LSTMClassifier, path: Path) -> None:
-    """Write the weights to ``path`` as safetensors, the model's sizes as metadata."""
-    # One key: safetensors does not promise an order among several.
-    metadata = {"model": json.dumps(model.sizes)}
-    tensors = {name: values.cpu() for name, values in model.state_dict().items()}
-    files.write_bytes(path, safetensors.torch.save(tensors, metadata))
+    """Write the weights to ``path``, with the model's sizes."""
+    tensorfile.save(path, model.state_dict(), {"model": model.sizes})
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> LSTMClassifier:
-    """Read a model from ``path`` onto ``device``, ready to evaluate.
+def load(
+    path: Path, params: ModelParams, device: torch.device | str = "cpu"
+) -> LSTMClassifier:
+    """Read a model of the sizes in ``params`` from ``path`` onto ``device``, to evaluate.
 
     Raises:
-        ModelError: no such file, damaged, or weights that don't fit their own sizes.
+        TensorFileError: no such file, or damaged.
+        ModelError: other sizes, or weights that don't fit their sizes.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            model = LSTMClassifier(**json.loads(file.metadata()["model"]))
-            names = file.keys()
-            model.load_state_dict({name: file.get_tensor(name) for name in names})
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; the stage `train` writes it") from None
-    except (
-        safetensors.SafetensorError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        reason = " ".join(str(error).split())  # torch names each misfit on a line
-        raise ModelError(f"{path}: not a model of this project: {reason}") from None
+    weights, about = tensorfile.load(path, writer="train")
+    sizes = about.get("model")
+    if sizes != params.model_dump():
+        raise ModelError(
+            f"{path}: holds a model of {sizes}, params.yaml asks for "
+            f"{params.model_dump()}; `dvc repro` trains it"
+        )
+    model = LSTMClassifier(**sizes)
+    expected, found = _forms(model.state_dict()), _forms(weights)
+    for name in sorted(expected.keys() | found.keys()):
+        if found.get(name) != expected.get(name):
+            raise ModelError(
+                f"{path}: {name} is {found.get(name, 'missing')}, "
+                f"expected {expected.get(name, 'no such tensor')}"
+            )
+    model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def _forms(tensors: dict[str, Tensor]) -> dict[str, str]:
+    return {name: f"{v.dtype} {list(v.shape)}" for name, v in tensors.items()}

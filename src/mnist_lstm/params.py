@@ -5,6 +5,7 @@ A value that does not fit is refused here, by name, before a stage does any work
 
 import difflib
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,7 +20,8 @@ Size = Annotated[int, Field(ge=0, description="a whole number >= 0")]
 Seed = Annotated[
     int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
 ]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False, description="a number > 0")]
+# Above that, PyTorch's float32 has no room for it.
+Rate = Annotated[float, Field(gt=0, lt=1e37, description="a number > 0 and < 1e37")]
 
 
 class _Section(pydantic.BaseModel):
@@ -83,7 +85,7 @@ class ParamsError(UserError):
 
 def misfit(key: str, allowed: str, got: object) -> ParamsError:
     """Return the error for a value in range that does not fit the data or the machine."""
-    return ParamsError(f"params.yaml: {key} must be {allowed}, got {got!r}")
+    return ParamsError(f"params.yaml: {key} must be {allowed}, got {reprlib.repr(got)}")
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -98,7 +100,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError(
             f"{path}: {error.strerror}; run this from the project's root"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, 2001-99-99
+    # ValueError: not UTF-8, or 2001-99-99. RecursionError: brackets by the thousand.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     try:
         return Params.model_validate(values)
@@ -108,7 +111,20 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, and YAML 1.2's floats: ``1e-05`` is one, as DVC writes."""
+    """PyYAML's safe loader with YAML 1.2's floats and unique keys.
+
+    ``1e-05`` is a float, as DVC writes it; of a key that stands twice, DVC and PyYAML would
+    not see the same value.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return the mapping; refuse one in which a key stands twice."""
+        keys = [key.value for key, _ in node.value]
+        for (key, _), name in zip(node.value, keys, strict=True):
+            if keys.count(name) > 1:
+                problem = f"{name!r} stands there {keys.count(name)} times"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -124,10 +140,10 @@ def _explain(item: dict) -> str:
     if item["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(key, _keys(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys())}"
-        return f"{key} is not a parameter, got {item['input']!r} ({hint})"
+        return f"{key} is not a parameter, got {reprlib.repr(item['input'])} ({hint})"
     if item["type"] == "missing":
         return f"{key} is missing, must be {_allowed(item['loc'])}"
-    return f"{key} must be {_allowed(item['loc'])}, got {item['input']!r}"
+    return f"{key} must be {_allowed(item['loc'])}, got {reprlib.repr(item['input'])}"
 
 
 def _allowed(loc: tuple) -> str:

@@ -77,7 +77,7 @@ def _read_part(folder: Path, part: str) -> Split:
         raise PreparationError(
             f"{labels_path}: label {labels[at]} at index {at}, expected 0 to {N_CLASS - 1}"
         )
-    return Split(images, labels.long(), N_CLASS)
+    return Split(images, labels, N_CLASS)
 
 
 def _tensor(array: idx.Array) -> torch.Tensor:

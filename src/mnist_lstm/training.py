@@ -1,58 +1,163 @@
 """The training loop."""
 
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam
 from tqdm import tqdm
 
-from mnist_lstm.evaluation import logits, score
-from mnist_lstm.params import ModelParams, TrainParams, misfit
+from mnist_lstm import evaluation
+from mnist_lstm.errors import UserError
+from mnist_lstm.params import TrainParams
 from mnist_lstm.tensors import Split
 
 
-def check_fit(params: ModelParams, split: Split) -> None:
-    """Refuse a model that cannot read the images or tell the classes of ``split``.
+class DivergedError(UserError):
+    """A loss or a weight that is no finite number; says where, and what to change."""
 
-    Raises:
-        ParamsError: names ``model.xdim`` or ``model.ydim`` and the size that fits.
-    """
-    q = split.images.shape[2]
-    if params.xdim != q:
-        raise misfit("model.xdim", f"{q}, the width of the images", params.xdim)
-    if params.ydim != split.n_class:
-        raise misfit("model.ydim", f"{split.n_class}, the number of classes", params.ydim)
+
+class Run:
+    """A training run: all that it takes to go on from between two steps, bit for bit."""
+
+    def __init__(self, model: nn.Module, params: TrainParams):
+        self.model = model
+        self.params = params
+        self.optimizer = Adam(model.parameters(), lr=params.lr)
+        self.generator = torch.Generator().manual_seed(params.seed)
+        self.epoch = 0  # the untrained model is judged first
+        self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
+        self.losses: list[Tensor] = []  # of the epoch's steps; on the device: no waiting
+        # [M x ydim], by batch, of each split that is judged at the epoch's end
+        self.logits: dict[str, list[Tensor]] = {"train": [], "heldout": []}
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def place(self) -> str:
+        """Where the run stands, in words."""
+        return f"epoch {self.epoch}, step {len(self.losses)}"
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Add ``row`` to the history and begin the next epoch."""
+        self.history.append(row)
+        self.epoch += 1
+        self.order = None
+        self.losses = []
+        self.logits = {"train": [], "heldout": []}
+
+    def check(self) -> None:
+        """Look for what went wrong on the device since the last look.
+
+        Raises:
+            DivergedError: names the step of the epoch whose loss is not finite.
+        """
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        for step, value in enumerate(values, 1):
+            if not math.isfinite(value):
+                raise self.diverged(f"step {step}: the loss is {value}")
+        if not all(values.isfinite().all() for values in self.model.parameters()):
+            raise self.diverged(f"step {len(values)}: the weights are not finite")
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """Return tensors, and what JSON can say, for :meth:`restore`.
+
+        Raises:
+            DivergedError: nothing to go on from.
+        """
+        self.check()
+        tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
+        for i, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": v for name, v in values.items()}
+        tensors["generator.order"] = self.generator.get_state()
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            tensors["generator.cuda"] = torch.cuda.get_rng_state()
+        if self.order is not None:
+            tensors["order"] = self.order
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
+        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
+        return tensors, {"epoch": self.epoch, "history": self.history}
+
+    def restore(self, tensors: dict[str, Tensor], about: dict) -> None:
+        """Go back to where :meth:`state` was taken."""
+        device = next(self.model.parameters()).device
+        self.epoch, self.history = about["epoch"], list(about["history"])
+        self.generator.set_state(tensors["generator.order"])
+        torch.set_rng_state(tensors["generator.cpu"])
+        if "generator.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["generator.cuda"])
+        self.order = tensors.get("order")
+        self.losses = list(tensors.get("losses", torch.empty(0)).to(device).unbind())
+        for name in self.logits:
+            known = tensors.get(f"logits.{name}")
+            self.logits[name] = [] if known is None else [known.to(device)]
+        self.model.load_state_dict(_under("model.", tensors))
+        state = self.optimizer.state_dict()
+        for name, values in _under("optimizer.", tensors).items():
+            i, key = name.split(".")
+            state["state"].setdefault(int(i), {})[key] = values
+        self.optimizer.load_state_dict(state)
+
+    def diverged(self, found: str) -> DivergedError:
+        """Return the error for what was ``found`` in this epoch."""
+        return DivergedError(
+            f"epoch {self.epoch}, {found}: training diverged at learning rate "
+            f"{self.params.lr:g}; lower train.lr in params.yaml"
+        )
 
 
 def fit(
-    model: nn.Module, train: Split, heldout: Split, params: TrainParams
+    run: Run, train: Split, heldout: Split, tick: Callable[[], None] = lambda: None
 ) -> Iterator[dict[str, float]]:
-    """Train ``model`` in place; yield a row for the untrained model and for each epoch.
+    """Train ``run.model`` in place; yield a row for the untrained model and for each epoch.
 
     Args:
-        model: on the device of the splits.
+        run: where to go on from; its model is on the device of the splits.
         train: what it learns from, in a new order each epoch.
         heldout: what it is judged by after each epoch, and never learns from.
-        params: epochs, batch size, learning rate and seed.
+        tick: called between any two steps, when a checkpoint may be taken.
 
     Yields:
         ``epoch`` (0: untrained), ``train_loss`` (in nats; the mean over the epoch's images
         as they were learnt from, or of the untrained model), and at the epoch's end
         ``train_accuracy``, ``heldout_loss`` and ``heldout_accuracy``.
+
+    Raises:
+        DivergedError: a loss or a weight that is not finite.
     """
-    optimizer = Adam(model.parameters(), lr=params.lr)
-    generator = torch.Generator().manual_seed(params.seed)
-    yield {"epoch": 0} | _judge(model, train, heldout)
-    for epoch in range(1, params.epochs + 1):
-        order = torch.randperm(len(train), generator=generator)
-        batches = train.batches(params.batch_size, order)
-        with Progress(len(train), f"epoch {epoch}/{params.epochs}") as progress:
-            loss = train_epoch(model, batches, optimizer, progress)
-            row = {"epoch": epoch} | _judge(model, train, heldout) | {"train_loss": loss}
+    while run.epoch <= run.params.epochs:
+        learnt = {}
+        if run.epoch > 0:
+            learnt["train_loss"] = train_epoch(run, train, tick)
+        row = {"epoch": run.epoch} | _judge(run, train, heldout, tick) | learnt
+        run.end_epoch(row)
         yield row
+
+
+def train_epoch(run: Run, train: Split, tick: Callable[[], None]) -> float:
+    """Take the steps of an epoch that are not yet taken; return the mean loss of all."""
+    size = run.params.batch_size
+    if run.order is None:
+        run.order = torch.randperm(len(train), generator=run.generator)
+    done = len(run.losses) * size
+    run.model.train()
+    with Progress(len(train), f"epoch {run.epoch}/{run.params.epochs}", done) as progress:
+        for x, y in train.batches(size, run.order, done):
+            loss = cross_entropy(run.model(x), y)
+            run.optimizer.zero_grad()
+            loss.backward()
+            run.optimizer.step()
+            run.losses.append(loss.detach())
+            progress.advance(len(y), loss)
+            tick()
+    run.check()
+    losses = torch.stack(run.losses).double()
+    losses[-1] *= (len(train) - size * (len(losses) - 1)) / size  # may be a smaller batch
+    return losses.sum().item() * size / len(train)
 
 
 def sentence(row: dict[str, float], heldout_name: str) -> str:
@@ -64,35 +169,29 @@ def sentence(row: dict[str, float], heldout_name: str) -> str:
     )
 
 
-def _judge(model: nn.Module, train: Split, heldout: Split) -> dict[str, float]:
-    on_train = score(logits(model, train), train.labels)
-    on_heldout = score(logits(model, heldout), heldout.labels)
+def _judge(
+    run: Run, train: Split, heldout: Split, tick: Callable[[], None]
+) -> dict[str, float]:
+    row = {}
+    for name, split in {"train": train, "heldout": heldout}.items():
+        found = run.logits[name]
+        for logits in evaluation.logits_by_batch(run.model, split, sum(map(len, found))):
+            found.append(logits)
+            tick()
+        score = evaluation.score(torch.cat(found), split.labels)
+        if not math.isfinite(score.loss):
+            raise run.diverged(f"judging: the {name} loss is {score.loss}")
+        row |= {f"{name}_loss": score.loss, f"{name}_accuracy": score.accuracy}
+    return row
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
     return {
-        "train_loss": on_train.loss,
-        "train_accuracy": on_train.accuracy,
-        "heldout_loss": on_heldout.loss,
-        "heldout_accuracy": on_heldout.accuracy,
+        name.removeprefix(prefix): values
+        for name, values in tensors.items()
+        if name.startswith(prefix)
     }
-
-
-def train_epoch(
-    model: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    optimizer: Optimizer,
-    progress: "Progress",
-) -> float:
-    """Take a step for each batch (x: [B x L x Q], y: [B]); return the mean loss."""
-    model.train()
-    total, n = 0, 0
-    for x, y in batches:
-        loss = cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(y)  # stays on the device: no waiting in the step
-        n += len(y)
-        progress.advance(len(y), loss)
-    return total.item() / n
 
 
 class Progress:
@@ -102,9 +201,10 @@ class Progress:
     copy each time it is drawn, ten times a second, and shows what has come by the next.
     """
 
-    def __init__(self, n: int, title: str):
+    def __init__(self, n: int, title: str, done: int = 0):
         self.bar = tqdm(
             total=n,
+            initial=min(n, done),
             desc=title,
             unit=" images",
             unit_scale=True,

@@ -1,0 +1,64 @@
+"""What ends a run early: Ctrl-C, ``kill``, a terminal that closes, the death of DVC.
+
+A signal that is ignored when the run starts (``nohup``, a background job) stays ignored.
+"""
+
+import os
+import signal
+import sys
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PARENT = os.getppid()
+_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+
+class Stopped(Exception):  # noqa: N818 - no error: it was asked for
+    """A run that ended where it was asked to; ``status`` is what a shell expects of it."""
+
+    def __init__(self, signum: int, where: str):
+        super().__init__(f"{_SAID.get(signum, 'hung up')}; {where}")
+        self.status = 128 + signum
+
+
+def end_in_one_line() -> None:
+    """From now on, end at a signal with one line and the status that a shell expects."""
+    _handle(_end)
+
+
+class Request:
+    """A context in which a signal only asks to end: whoever is at work looks at ``signum``.
+
+    So training ends between two steps, when all of its state belongs together.
+    """
+
+    def __init__(self):
+        self.asked: int | None = None
+
+    def __enter__(self) -> "Request":
+        _handle(self._ask)
+        return self
+
+    def __exit__(self, *_) -> None:
+        end_in_one_line()
+
+    @property
+    def signum(self) -> int | None:
+        """The signal that asked to end; None while nobody did."""
+        if "DVC_STAGE" in os.environ and os.getppid() != _PARENT:
+            return signal.SIGTERM  # DVC is gone; no one would record what training made
+        return self.asked
+
+    def _ask(self, signum: int, _frame: object) -> None:
+        self.asked = signum
+
+
+def _handle(handler: signal.Handlers) -> None:
+    for signum in _ENDING:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handler)
+
+
+def _end(signum: int, _frame: object) -> None:
+    # Not print: the signal may have come in the middle of one.
+    os.write(sys.stderr.fileno(), f"{_SAID.get(signum, 'hung up')}\n".encode())
+    raise SystemExit(128 + signum)  # `finally` removes what is half-written

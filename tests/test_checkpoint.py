@@ -1,0 +1,198 @@
+import itertools
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mnist_lstm import checkpoint, device, signals, tensorfile, training
+from mnist_lstm.checkpoint import BusyError, Keeper
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.params import TrainParams
+
+PARAMS = TrainParams(epochs=2, batch_size=16, lr=1e-2, seed=0, device="cpu")
+KEY = "params-data-code-machine"
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as `kill -9` does: it saves nothing more."""
+
+
+@pytest.fixture
+def learn(split, tmp_path):
+    """Train, with a checkpoint at each tick, until it is killed at tick ``kill``.
+
+    Where it goes on, all that ``seed`` draws must give way to what was saved.
+    """
+
+    def learn(seed, kill=None, on="cpu"):
+        device.make_deterministic(seed)
+        classifier = LSTMClassifier(28, 8, 10, 2).to(on)
+        run = training.Run(classifier, PARAMS.model_copy(update={"seed": seed}))
+        data = split.to(torch.device(on))
+        ticks = itertools.count()
+        with Keeper(tmp_path / "checkpoints", KEY, run) as keeper:
+
+            def tick():
+                keeper.save()
+                if next(ticks) == kill:
+                    raise Killed
+
+            keeper.resume()
+            for _ in training.fit(run, data, data, tick):
+                pass
+            keeper.remove()
+        weights = {name: values.cpu() for name, values in run.model.state_dict().items()}
+        drawn = torch.rand(3), torch.rand(3, device=on).cpu(), run.generator.get_state()
+        return SimpleNamespace(
+            tensors=[*weights.values(), *drawn], rows=run.history, ticks=next(ticks)
+        )
+
+    return learn
+
+
+@pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_killed_at_any_step_of_training_or_judging_it_ends_the_same(learn, on, tmp_path):
+    whole = learn(seed=0, on=on)
+    assert whole.ticks > 10
+    for kill in range(whole.ticks):
+        with pytest.raises(Killed):
+            learn(0, kill, on)
+        went_on = learn(seed=kill + 1, on=on)
+        assert went_on.rows == whole.rows
+        for ours, theirs in zip(went_on.tensors, whole.tensors, strict=True):
+            assert torch.equal(ours, theirs)
+        assert went_on.ticks < whole.ticks
+        assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """A keeper of a run of which nothing matters but a number."""
+
+    class Run:
+        number = 0
+        place = property(lambda self: f"number {self.number}")
+
+        def state(self):
+            return {"number": torch.tensor(self.number)}, {}
+
+        def restore(self, tensors, about):
+            self.number = int(tensors["number"])
+
+    return Keeper(tmp_path / "checkpoints", KEY, Run())
+
+
+def test_any_cut_and_any_flipped_bit_is_passed_over(keeper, tmp_path, capsys):
+    with keeper:
+        keeper.run.number = 1
+        keeper.save()
+        keeper.run.number = 2
+        keeper.save()
+    older, newest = sorted(keeper.folder.iterdir())
+    good = newest.read_bytes()
+    damages = [good[:n] for n in range(len(good))]
+    for i in range(8 * len(good)):
+        content = bytearray(good)
+        content[i // 8] ^= 1 << i % 8
+        damages.append(content)
+    for content in damages:
+        newest.write_bytes(content)
+        keeper.run.number = 0
+        keeper.resume()
+        assert keeper.run.number == 1
+        assert capsys.readouterr().err.startswith("warning: passing over a checkpoint: ")
+    assert older.exists()
+
+
+def test_two_are_kept_and_none_is_half_written(keeper):
+    with keeper:
+        for keeper.run.number in range(5):
+            keeper.save()
+        names = sorted(path.name for path in keeper.folder.iterdir())
+    assert names == ["00000003.safetensors", "00000004.safetensors"]
+
+
+def test_saving_takes_a_hundredth_of_the_time_and_waits_at_most_a_minute(
+    keeper, monkeypatch
+):
+    now = 1000.0
+    saved_at = []
+    cost = 0.2
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+
+    def save(*_):
+        nonlocal now
+        now += cost
+        saved_at.append(now)
+
+    monkeypatch.setattr(tensorfile, "save", save)
+    with keeper:
+        for cost, waits in ((0.2, 20), (10, 50)):
+            keeper.save()
+            for _ in range(600):
+                now += 0.1
+                keeper.tick()
+            assert saved_at[1] - cost - saved_at[0] == pytest.approx(waits, abs=0.2)
+            saved_at.clear()
+
+
+def test_a_second_run_in_the_folder_is_refused_by_name(keeper):
+    other = Keeper(keeper.scratch, "other-key-of-all", keeper.run)
+    with keeper, pytest.raises(BusyError) as caught, other:
+        pass
+    assert str(caught.value).startswith(
+        f"{keeper.scratch}/lock: process {os.getpid()} trains in this folder; "
+    )
+    with other:  # the first has ended
+        pass
+
+
+def test_a_lock_that_a_dead_process_left_holds_no_one_up(keeper):
+    take = f"import fcntl, os; f = open({str(keeper.scratch / 'lock')!r}, 'a'); "
+    take += "fcntl.flock(f, fcntl.LOCK_EX); f.write('1'); f.flush(); os._exit(9)"
+    keeper.scratch.mkdir()
+    subprocess.run([sys.executable, "-c", take])
+    assert (keeper.scratch / "lock").exists()
+    with keeper:
+        assert (keeper.scratch / "lock").read_text() == str(os.getpid())
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_the_key_is_of_params_data_code_and_machine(tmp_path, monkeypatch, part):
+    data = tmp_path / "data"
+    module = tmp_path / "module.py"
+    data.write_text("data")
+    module.write_text("code")
+    fake = SimpleNamespace(__file__=str(module))
+    monkeypatch.setitem(sys.modules, "mnist_lstm.fake", fake)
+    params, machine = {"lr": 1}, "cpu"
+    before = checkpoint.key(params, [data], machine).split("-")
+    match part:
+        case 0:
+            params = {"lr": 2}
+        case 1:
+            data.write_text("others")
+        case 2:
+            module.write_text("changed")
+        case 3:
+            machine = "cuda"
+    after = checkpoint.key(params, [data], machine).split("-")
+    assert [i for i in range(4) if before[i] != after[i]] == [part]
+
+
+def test_a_signal_is_waited_for_until_the_step_is_taken(keeper):
+    with keeper:
+        keeper.due = float("inf")
+        keeper.tick()
+        keeper.run.number = 7
+        os.kill(os.getpid(), signals.signal.SIGTERM)
+        with pytest.raises(signals.Stopped) as caught:
+            keeper.tick()
+    assert str(caught.value) == "terminated; the next run resumes from number 7"
+    assert caught.value.status == 143
+    keeper.run.number = 0
+    keeper.resume()
+    assert keeper.run.number == 7
