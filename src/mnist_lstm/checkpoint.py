@@ -23,7 +23,7 @@ from mnist_lstm import signals, tensorfile
 from mnist_lstm.errors import UserError
 
 _KEPT = 2  # so that there is another where the newest is damaged
-_SHARE = 0.01  # of the time, at most, goes into saving within an epoch
+_SHARE = 0.005  # of the time, at most, goes into saving within an epoch
 _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
 _PARTS = ("params", "data", "code", "machine")
 
