@@ -10,10 +10,9 @@ signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from mnist_lstm import figures, model, params, tensors
+from mnist_lstm import figures, files, model, params, tensors
 
 PLOTS = Path("plots")
 N_MISTAKE = 25
@@ -25,7 +24,13 @@ def main() -> None:
     path = Path("data/prepared/test.safetensors")
     test = tensors.load(path)
     tensors.check_fit(test, settings.model, path)
-    predictions = pd.read_csv("data/predictions.csv")
+    columns = ["index", "label", "prediction", "probability"]
+    predictions = files.read_csv(Path("data/predictions.csv"), columns, "evaluate")
+    if len(predictions) != len(test):
+        raise errors.UserError(
+            f"data/predictions.csv: {len(predictions):,} rows for the {len(test):,} images "
+            f"of {path}; the stage `evaluate` writes it"
+        )
     generator = torch.Generator().manual_seed(settings.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
@@ -37,8 +42,14 @@ def main() -> None:
     images = test.images[torch.tensor(surest.index.to_list(), dtype=torch.long)]
     drawn["mistakes"] = figures.mistakes(images, surest)
 
-    drawn["learning_curve"] = figures.learning_curve(pd.read_csv(PLOTS / "history.csv"))
-    drawn["confusion"] = figures.confusion(pd.read_csv(PLOTS / "confusion.csv"))
+    columns = ["heldout", "epoch", "train_loss", "train_accuracy"]
+    columns += ["heldout_loss", "heldout_accuracy"]
+    history = files.read_csv(PLOTS / "history.csv", columns, "train")
+    drawn["learning_curve"] = figures.learning_curve(history)
+
+    columns = ["actual", "predicted"]
+    confusion = files.read_csv(PLOTS / "confusion.csv", columns, "evaluate")
+    drawn["confusion"] = figures.confusion(confusion)
 
     labels = test.labels[order]
     one_of_each = [order[labels == label][0] for label in labels.unique()]

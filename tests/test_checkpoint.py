@@ -115,9 +115,7 @@ def test_two_are_kept_and_none_is_half_written(keeper):
     assert names == ["00000003.safetensors", "00000004.safetensors"]
 
 
-def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
-    keeper, monkeypatch
-):
+def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(keeper, monkeypatch):
     now = 1000.0
     saved_at = []
     cost = 0.2
@@ -191,8 +189,20 @@ def test_a_signal_is_waited_for_until_the_step_is_taken(keeper):
         os.kill(os.getpid(), signals.signal.SIGTERM)
         with pytest.raises(signals.Stopped) as caught:
             keeper.tick()
+    assert signals.signal.getsignal(signals.signal.SIGTERM) is signals.signal.SIG_DFL
     assert str(caught.value) == "terminated; the next run resumes from number 7"
     assert caught.value.status == 143
     keeper.run.number = 0
     keeper.resume()
     assert keeper.run.number == 7
+
+
+def test_a_signal_after_the_last_step_still_ends_the_run(keeper):
+    """Its checkpoints stay: DVC records nothing of a run that was stopped."""
+    with keeper:
+        os.kill(os.getpid(), signals.signal.SIGTERM)
+        with pytest.raises(signals.Stopped):
+            keeper.remove()
+    keeper.run.number = 7
+    keeper.resume()
+    assert keeper.run.number == 0

@@ -2,6 +2,7 @@ import contextlib
 import json
 
 import pandas as pd
+import pytest
 
 from mnist_lstm import files
 
@@ -58,3 +59,25 @@ def test_csv_has_short_floats_and_lines_that_end_in_lf(tmp_path):
         tmp_path / "t.csv", pd.DataFrame({"epoch": [0, 1], "loss": [2 / 3, 0.5]})
     )
     assert (tmp_path / "t.csv").read_bytes() == b"epoch,loss\n0,0.666667\n1,0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no such file; the stage `train` writes it"),
+        (b"", "no table: No columns to parse from file; see stage `train`"),
+        (b"\xff\xfe\x00", "no table: 'utf-8' codec can't decode"),
+        (b'epoch,loss\n"0,1\n', "no table: "),
+        (b"epoch,loss\n", "no whole table with epoch, loss; found 0 rows of epoch, loss"),
+        (b"epoch\n1\n", "no whole table with epoch, loss; found 1 rows of epoch;"),
+        (b"epoch,loss\n0,0.5\n1\n", "no whole table with epoch, loss; found 2 rows"),
+    ],
+)
+def test_a_damaged_table_is_one_line_that_names_it(tmp_path, content, found):
+    path = tmp_path / "t.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(files.TableError) as caught:
+        files.read_csv(path, ["epoch", "loss"], "train")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {found}")

@@ -143,7 +143,12 @@ class Keeper:
         self.due = now + min(_LONGEST, (now - start) / _SHARE)
 
     def remove(self) -> None:
-        """Remove the checkpoints: the run has written its results."""
+        """Remove the checkpoints: the run has written its results.
+
+        Raises:
+            Stopped: a signal asked to end, so nothing is recorded; the checkpoints stay.
+        """
+        self.tick()
         shutil.rmtree(self.folder)
 
     def _saved(self) -> list[Path]:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 
-from mnist_lstm.signals import Stopped
+from mnist_lstm import signals
 
 
 class UserError(Exception):
@@ -18,8 +18,9 @@ def run(main: Callable[[], None]) -> None:
     """
     try:
         main()
+        signals.ignore()  # or DVC would discard what is written
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    except Stopped as stopped:
+    except signals.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)

@@ -23,6 +23,10 @@ class WriteError(UserError):
     """A file that the system would not write: a full disk, say; the message names it."""
 
 
+class TableError(UserError):
+    """A table that is missing or damaged; the message names the file."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write a file to; rename it there on success."""
@@ -76,6 +80,33 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     """Write ``table`` without its index, floats to six decimals, lines ending in LF."""
     text = table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
     write_bytes(path, text.encode())
+
+
+def read_csv(path: Path, columns: list[str], writer: str) -> "pd.DataFrame":
+    """Read the table at ``path``, which must have numbers or names in ``columns``.
+
+    Raises:
+        TableError: no such file, or no such table; names the stage that writes it.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise TableError(f"{path}: no such file; the stage `{writer}` writes it") from None
+    except ValueError as error:  # pandas' own errors among them
+        reason = " ".join(str(error).split())
+        raise TableError(f"{path}: no table: {reason}; see stage `{writer}`") from None
+    if (
+        table.empty
+        or not set(columns) <= set(table)
+        or table[columns].isna().any(axis=None)
+    ):
+        raise TableError(
+            f"{path}: no whole table with {', '.join(columns)}; found {len(table)} rows of "
+            f"{', '.join(map(str, table))}; the stage `{writer}` writes it"
+        )
+    return table
 
 
 def _beside(path: Path) -> Path:

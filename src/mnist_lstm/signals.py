@@ -22,7 +22,12 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
 
 def end_in_one_line() -> None:
     """From now on, end at a signal with one line and the status that a shell expects."""
-    _handle(_end)
+    _handle(dict.fromkeys(_ENDING, _end))
+
+
+def ignore() -> None:
+    """From now on, no signal ends the run: what it had to do is done."""
+    _handle(dict.fromkeys(_ENDING, signal.SIG_IGN))
 
 
 class Request:
@@ -35,11 +40,12 @@ class Request:
         self.asked: int | None = None
 
     def __enter__(self) -> "Request":
-        _handle(self._ask)
+        self.before = {signum: signal.getsignal(signum) for signum in _ENDING}
+        _handle(dict.fromkeys(_ENDING, self._ask))
         return self
 
     def __exit__(self, *_) -> None:
-        end_in_one_line()
+        _handle(self.before)
 
     @property
     def signum(self) -> int | None:
@@ -52,8 +58,8 @@ class Request:
         self.asked = signum
 
 
-def _handle(handler: signal.Handlers) -> None:
-    for signum in _ENDING:
+def _handle(handlers: dict[int, signal.Handlers]) -> None:
+    for signum, handler in handlers.items():
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, handler)
 
