@@ -21,9 +21,14 @@ from mnist_lstm.model import LSTMClassifier, count_by_layer, parameter_table
 def main() -> None:
     """Run the stage."""
     settings = params.load()
-    device.make_deterministic(settings.train.seed)
     with device.enough_memory("lower model.hdim or model.n_layer in params.yaml"):
-        model = LSTMClassifier(**settings.model.model_dump())
+        describe(settings)
+
+
+def describe(settings: params.Params) -> None:
+    """Print shapes and parameters, and write the latter."""
+    device.make_deterministic(settings.train.seed)
+    model = LSTMClassifier(**settings.model.model_dump())
 
     x = torch.rand(2, 20, settings.model.xdim)
     rnn_out, (hn, cn) = model.rnn(x)

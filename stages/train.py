@@ -49,7 +49,8 @@ def train(settings: params.Params) -> None:
     run = training.Run(classifier, settings.train)
     read = {"model": settings.model.model_dump(), "train": settings.train.model_dump()}
     key = checkpoint.key(read, paths, machine)
-    with checkpoint.Keeper(Path("checkpoints"), key, run) as keeper:
+    keeper = checkpoint.Keeper(Path("checkpoints"), key, run)
+    with files.alone_in(Path("models")), keeper:
         keeper.resume()
         if run.history:
             write_history(run, heldout)

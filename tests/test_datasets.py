@@ -87,6 +87,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Location", self.path)
         self.end_headers()
 
+    def babbles(self):
+        self.wfile.write(b"no HTTP \x1b[31m at all " * 20 + b"\r\n\r\n")
+
     def hangs_up(self):
         self.connection.close()
 
@@ -135,6 +138,7 @@ WAYS = {
     "trickles-its-header": "no answer for",
     "redirects-for-ever": "HTTP 302",
     "redirects-to-itself": "HTTP 302",
+    "babbles": "no HTTP [31m at all",
     "hangs-up": "closed connection",
 }
 
@@ -148,6 +152,7 @@ def test_a_mirror_that_misbehaves_is_passed_over_with_one_line(
     datasets.fetch("mnist", tmp_path)
     assert time.monotonic() - start < 10
     lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
     mirror = f"{server}/{way}/mnist/"
     assert lines[0].startswith(f"passing over {mirror}: train-images")
     assert reason in lines[0]

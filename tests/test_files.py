@@ -1,5 +1,7 @@
 import contextlib
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -45,6 +47,27 @@ def test_what_a_killed_run_left_is_no_part_of_the_next(tmp_path):
         (beside / "whole").touch()
     assert [file.name for file in (tmp_path / "raw").iterdir()] == ["whole"]
     assert [file.name for file in tmp_path.iterdir()] == ["raw"]
+
+
+def test_two_processes_do_not_fill_a_folder_at_once(tmp_path):
+    with files.replacing_folder(tmp_path / "data/raw") as beside:
+        (beside / "first").touch()
+        with (
+            pytest.raises(files.BusyError) as caught,
+            files.replacing_folder(tmp_path / "data/raw"),
+        ):
+            pass
+    assert str(caught.value).startswith(f"{tmp_path}/data/: another process writes there; ")
+    assert [file.name for file in (tmp_path / "data/raw").iterdir()] == ["first"]
+
+
+def test_a_process_that_died_holds_no_one_up(tmp_path):
+    code = "import os, sys\nfrom pathlib import Path\nfrom mnist_lstm import files\n"
+    code += "with files.alone_in(Path(sys.argv[1])):\n    os._exit(9)"
+    died = subprocess.run([sys.executable, "-c", code, tmp_path])
+    assert died.returncode == 9
+    with files.alone_in(tmp_path):
+        pass
 
 
 def test_json_is_indented_and_its_floats_are_short(tmp_path):

@@ -213,6 +213,22 @@ def test_a_value_that_holds_itself_is_told_in_short(tmp_path):
         params.load(path)
 
 
+def test_what_stands_in_the_file_never_looks_like_our_own_lines(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(DEFAULT + '"a\\nerror: b \\e[31m": 1\n')
+    with pytest.raises(ParamsError) as caught:
+        params.load(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.isprintable()
+
+
+def test_a_number_of_thousands_of_digits_is_told_in_short(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub(r"epochs: \S+", f"epochs: 0x{'f' * 8000}", DEFAULT))
+    with pytest.raises(ParamsError, match="got a number too long to write"):
+        params.load(path)
+
+
 def test_a_value_of_any_length_is_told_in_short(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"lr: \S+", f"lr: {'x' * 100_000}", DEFAULT))

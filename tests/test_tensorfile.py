@@ -47,6 +47,12 @@ def test_any_cut_and_any_flipped_bit_is_refused_by_name(path):
         assert line.startswith(f"{path}: ")
 
 
+def test_a_folder_in_its_place_is_refused_by_name(tmp_path):
+    with pytest.raises(TensorFileError) as caught:
+        tensorfile.load(tmp_path, writer="train")
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
 @pytest.mark.parametrize(
     ("content", "found"),
     [
@@ -70,7 +76,7 @@ def test_a_foreign_file_is_refused_by_name(path, content, found):
 
 
 def test_nothing_in_the_project_unpickles():
-    pattern = r"import pickle|(?<!safetensors\.)torch\.(load|save)\b|joblib|_pickle|shelve"
+    pattern = r"pickle|(?<!safetensors\.)torch\.(load|save)\b|np\.load|joblib|shelve"
     for folder in ("src", "stages"):
         for file in Path(folder).rglob("*.py"):
             assert not re.search(pattern, file.read_text()), file

@@ -59,6 +59,8 @@ LABELS = torch.zeros(3).byte()
         ({"images": IMAGES[0], "labels": LABELS}, 10),
         ({"images": IMAGES, "labels": torch.zeros(4).byte()}, 10),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, 10),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": LABELS}, True),
         ({"images": IMAGES, "labels": LABELS + 10}, 10),
         ({"images": IMAGES, "labels": LABELS}, None),
         ({"images": IMAGES, "labels": LABELS}, "10"),

@@ -6,11 +6,9 @@ its bits depend on.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import json
-import os
 import shutil
 import sys
 import time
@@ -20,16 +18,11 @@ from typing import Protocol
 from torch import Tensor
 
 from mnist_lstm import signals, tensorfile
-from mnist_lstm.errors import UserError
 
 _KEPT = 2  # so that there is another where the newest is damaged
 _SHARE = 0.005  # of the time, at most, goes into saving within an epoch
 _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
 _PARTS = ("params", "data", "code", "machine")
-
-
-class BusyError(UserError):
-    """Another run is at work in the same folder."""
 
 
 class Resumable(Protocol):
@@ -61,40 +54,18 @@ class Keeper:
     """Keeps a run's checkpoints; a context in which signals save before they end it."""
 
     def __init__(self, scratch: Path, key: str, run: Resumable):
-        self.scratch = scratch
+        self.key = key
         self.folder = scratch / key
         self.run = run
         self.request = signals.Request()
         self.due = 0.0  # by time.monotonic()
 
     def __enter__(self) -> "Keeper":
-        """Take the scratch folder.
-
-        Raises:
-            BusyError: another run has it.
-        """
-        self.scratch.mkdir(exist_ok=True)
-        self.lock = (self.scratch / "lock").open("a+")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.lock.seek(0)
-            raise BusyError(
-                f"{self.lock.name}: process {self.lock.read()} trains in this folder; "
-                "wait for it, or `kill` it and run again: that goes on from where it was"
-            ) from None
-        self.lock.truncate(0)
-        self.lock.write(str(os.getpid()))
-        self.lock.flush()
         self.request.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.request.__exit__(*exception)
-        Path(self.lock.name).unlink(missing_ok=True)
-        self.lock.close()
-        with contextlib.suppress(OSError):  # not empty
-            self.scratch.rmdir()
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, if there is one; say so, or why not."""
@@ -102,6 +73,8 @@ class Keeper:
         for path in reversed(saved):
             try:
                 tensors, about = tensorfile.load(path, writer="train")
+                if about.pop("key", None) != self.key:
+                    raise tensorfile.TensorFileError(f"{path}: of another run")
             except tensorfile.TensorFileError as error:
                 print(f"warning: passing over a checkpoint: {error}", file=sys.stderr)
                 path.unlink()
@@ -112,7 +85,9 @@ class Keeper:
         if saved:
             print("starting afresh: no checkpoint is whole", flush=True)
         elif changed := self._changed():
-            print(f"starting afresh: {self.scratch}/ is of other {changed}", flush=True)
+            print(
+                f"starting afresh: {self.folder.parent}/ is of other {changed}", flush=True
+            )
 
     def tick(self) -> None:
         """Save where it is time to, end where a signal asked to; call it between two steps.
@@ -136,9 +111,10 @@ class Keeper:
         tensors, about = self.run.state()
         saved = self._saved()
         number = int(saved[-1].stem) + 1 if saved else 0
-        tensorfile.save(self.folder / f"{number:08}.safetensors", tensors, about)
-        for path in self._saved()[:-_KEPT]:
-            path.unlink()
+        path = self.folder / f"{number:08}.safetensors"
+        tensorfile.save(path, tensors, about | {"key": self.key})
+        for old in self._saved()[:-_KEPT]:
+            old.unlink()
         now = time.monotonic()
         self.due = now + min(_LONGEST, (now - start) / _SHARE)
 
@@ -150,14 +126,16 @@ class Keeper:
         """
         self.tick()
         shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # there are those of other runs
+            self.folder.parent.rmdir()
 
     def _saved(self) -> list[Path]:
         """Return this run's checkpoints, the oldest first."""
-        return sorted(self.folder.glob("[0-9]*.safetensors"))
+        return sorted(self.folder.glob("[0-9]" * 8 + ".safetensors"))
 
     def _changed(self) -> str:
         """Return in which parts the key of the newest other run differs; "" without one."""
-        others = [path for path in self.scratch.iterdir() if path.is_dir()]
+        others = [path for path in self.folder.parent.glob("*-*-*-*") if path.is_dir()]
         if not others:
             return ""
         newest = max(others, key=lambda path: path.stat().st_mtime)

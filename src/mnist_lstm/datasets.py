@@ -144,15 +144,15 @@ def _transfer(url: str, path: Path, checksum: Checksum) -> None:
     try:
         data = _read(url)
     except urllib.error.HTTPError as error:
-        reason = str(error.reason).partition("\n")[0]
-        raise TransferError(f"HTTP {error.code} {reason}") from None
+        raise TransferError(f"HTTP {error.code} {_line(error.reason)}") from None
     except TimeoutError:
         raise TransferError(f"no byte for {_TIMEOUT:.0f} s") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             reason = f"no answer for {_TIMEOUT:.0f} s"
-        raise TransferError(getattr(reason, "strerror", None) or reason) from None
+        reason = getattr(reason, "strerror", None) or reason
+        raise TransferError(_line(reason)) from None
     found = hashlib.new(checksum.algorithm, data).hexdigest()
     if found != checksum.digest:
         what = "HTML" if data.lstrip()[:1] == b"<" else "other bytes"
@@ -192,6 +192,12 @@ def _read(url: str) -> bytes:
     if promised and len(data) < promised:
         raise TransferError(f"cut off after {len(data):,} of {promised:,} bytes")
     return bytes(data)
+
+
+def _line(reason: object) -> str:
+    """Return what a server said as one short line that a terminal shows as it is."""
+    text = " ".join(str(reason).split())
+    return "".join(c for c in text if c.isprintable())[:100]
 
 
 def _answer(url: str) -> HTTPResponse:

@@ -21,6 +21,8 @@ def run(main: Callable[[], None]) -> None:
         signals.ignore()  # or DVC would discard what is written
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
+    except MemoryError:
+        sys.exit("error: out of memory")
     except signals.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)

@@ -1,7 +1,9 @@
 """Files that appear whole or not at all: written beside their place, then renamed."""
 
 import errno
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +21,41 @@ _DECIMALS = 6
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+class BusyError(UserError):
+    """Another process writes in the same folder."""
+
+
 class WriteError(UserError):
     """A file that the system would not write: a full disk, say; the message names it."""
 
 
 class TableError(UserError):
     """A table that is missing or damaged; the message names the file."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing in ``folder``; it is made where it is missing.
+
+    DVC sees to that as well, but for a stage that outlived a DVC that was killed.
+
+    Raises:
+        BusyError: another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise BusyError(
+            f"{folder}/: another process writes there; wait for its end, or end it, then "
+            "run it again"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(held)
 
 
 @contextmanager
@@ -42,18 +73,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``path`` to fill; rename it there on success."""
+    """Give an empty folder beside ``path`` to fill; rename it there on success.
+
+    Raises:
+        BusyError: another process does the same.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = _beside(path)
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        shutil.rmtree(path, ignore_errors=True)
-        beside.replace(path)
-    finally:
+    with alone_in(path.parent):
+        beside = _beside(path)
         shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        try:
+            yield beside
+            shutil.rmtree(path, ignore_errors=True)
+            beside.replace(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -85,7 +85,7 @@ class ParamsError(UserError):
 
 def misfit(key: str, allowed: str, got: object) -> ParamsError:
     """Return the error for a value in range that does not fit the data or the machine."""
-    return ParamsError(f"params.yaml: {key} must be {allowed}, got {reprlib.repr(got)}")
+    return ParamsError(f"params.yaml: {key} must be {allowed}, got {_shown(got)}")
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -137,13 +137,22 @@ _Loader.add_implicit_resolver(
 def _explain(item: dict) -> str:
     """Say in one line what pydantic found: the key, the value, what is allowed."""
     key = ".".join(map(str, item["loc"])) or "the file"
+    if not key.isprintable():
+        key = repr(key)
     if item["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(key, _keys(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys())}"
-        return f"{key} is not a parameter, got {reprlib.repr(item['input'])} ({hint})"
+        return f"{key} is not a parameter, got {_shown(item['input'])} ({hint})"
     if item["type"] == "missing":
         return f"{key} is missing, must be {_allowed(item['loc'])}"
-    return f"{key} must be {_allowed(item['loc'])}, got {reprlib.repr(item['input'])}"
+    return f"{key} must be {_allowed(item['loc'])}, got {_shown(item['input'])}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        return "a number too long to write"
 
 
 def _allowed(loc: tuple) -> str:

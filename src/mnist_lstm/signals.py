@@ -65,6 +65,7 @@ def _handle(handlers: dict[int, signal.Handlers]) -> None:
 
 
 def _end(signum: int, _frame: object) -> None:
+    ignore()  # another would cut short the tidying up
     # Not print: the signal may have come in the middle of one.
     os.write(sys.stderr.fileno(), f"{_SAID.get(signum, 'hung up')}\n".encode())
     raise SystemExit(128 + signum)  # `finally` removes what is half-written

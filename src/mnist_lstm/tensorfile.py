@@ -46,7 +46,7 @@ def load(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
         raise TensorFileError(
             f"{path}: no such file; the stage `{writer}` writes it"
         ) from None
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, OSError) as error:
         raise TensorFileError(f"{path}: damaged, or no safetensors file: {error}") from None
     except (KeyError, AttributeError, TypeError, ValueError):
         raise TensorFileError(

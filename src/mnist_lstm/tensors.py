@@ -80,9 +80,13 @@ def load(path: Path, device: torch.device | str = "cpu") -> Split:
     n_class = about.get("n_class")
     match found:
         case {
-            "images": (torch.uint8, [n, _, _]),
+            "images": (torch.uint8, [n, length, q]),
             "labels": (torch.uint8, [m]),
-        } if n == m > 0 and isinstance(n_class, int) and tensors["labels"].max() < n_class:
+        } if (
+            n == m > 0 < length * q
+            and type(n_class) is int
+            and tensors["labels"].max() < n_class
+        ):
             split = Split(tensors["images"], tensors["labels"].long(), n_class)
             return split.to(torch.device(device))
     raise SplitError(
