@@ -10,12 +10,17 @@ signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from mnist_lstm import figures, files, model, params, tensors
 
 PLOTS = Path("plots")
 N_MISTAKE = 25
+PREDICTIONS = ["index", "label", "prediction", "probability"]
+HISTORY = ["heldout", "epoch"]
+HISTORY += ["train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
+CONFUSION = ["actual", "predicted"]
 
 
 def main() -> None:
@@ -24,13 +29,7 @@ def main() -> None:
     path = Path("data/prepared/test.safetensors")
     test = tensors.load(path)
     tensors.check_fit(test, settings.model, path)
-    columns = ["index", "label", "prediction", "probability"]
-    predictions = files.read_csv(Path("data/predictions.csv"), columns, "evaluate")
-    if len(predictions) != len(test):
-        raise errors.UserError(
-            f"data/predictions.csv: {len(predictions):,} rows for the {len(test):,} images "
-            f"of {path}; the stage `evaluate` writes it"
-        )
+    predictions = read_predictions(len(test))
     generator = torch.Generator().manual_seed(settings.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
@@ -42,13 +41,9 @@ def main() -> None:
     images = test.images[torch.tensor(surest.index.to_list(), dtype=torch.long)]
     drawn["mistakes"] = figures.mistakes(images, surest)
 
-    columns = ["heldout", "epoch", "train_loss", "train_accuracy"]
-    columns += ["heldout_loss", "heldout_accuracy"]
-    history = files.read_csv(PLOTS / "history.csv", columns, "train")
+    history = files.read_csv(PLOTS / "history.csv", HISTORY, "train")
     drawn["learning_curve"] = figures.learning_curve(history)
-
-    columns = ["actual", "predicted"]
-    confusion = files.read_csv(PLOTS / "confusion.csv", columns, "evaluate")
+    confusion = files.read_csv(PLOTS / "confusion.csv", CONFUSION, "evaluate")
     drawn["confusion"] = figures.confusion(confusion)
 
     labels = test.labels[order]
@@ -61,6 +56,18 @@ def main() -> None:
 
     for name, figure in drawn.items():
         figures.save(figure, PLOTS / f"{name}.png")
+
+
+def read_predictions(n: int) -> pd.DataFrame:
+    """Read the predictions for the ``n`` test images."""
+    path = Path("data/predictions.csv")
+    table = files.read_csv(path, PREDICTIONS, "evaluate")
+    if len(table) != n:
+        raise files.TableError(
+            f"{path}: {len(table):,} rows for {n:,} test images; the stage `evaluate` "
+            "writes it"
+        )
+    return table
 
 
 if __name__ == "__main__":

@@ -265,6 +265,18 @@ def test_a_bit_that_flips_is_found_and_dvc_repairs_it(copy, file):
     assert "up to date" in copy.dvc("repro")
 
 
+def test_predictions_that_are_cut_short_are_refused_by_name(copy):
+    path = copy.path / "data/predictions.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_text("".join(lines[:100]))
+    output = copy.run("python", "stages/plot.py", ok=False, PYTHONPATH="src")
+    assert output == (
+        "error: data/predictions.csv: 99 rows for 360 test images; the stage `evaluate` "
+        "writes it\n"
+    )
+
+
 def test_training_that_diverges_is_one_line_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=1e36", ok=False)
     (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
