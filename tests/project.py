@@ -5,6 +5,7 @@ What the tests run in it is the real ``dvc`` and the real stages.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=own_group,
+            preexec_fn=heed_signals,
         )
 
     def dvc(self, *arguments: str, ok: bool = True) -> str:
@@ -131,6 +133,12 @@ def create(path: Path, params: dict) -> Project:
     project._sign()
     project.commit("The project")
     return project
+
+
+def heed_signals() -> None:
+    """Heed Ctrl-C, also where the tests run in the background and ignore it themselves."""
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def ran(output: str) -> list[str]:

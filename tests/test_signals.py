@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from project import TINY, create
+from project import TINY, create, heed_signals
 
 STAGE = """
 from mnist_lstm import errors, signals
@@ -29,13 +29,13 @@ errors.run(main)
 """
 
 
-def stage(folder, **kwargs):
+def stage(folder, before=heed_signals):
     return subprocess.Popen(
         [sys.executable, "-c", STAGE, folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **kwargs,
+        preexec_fn=before,
     )
 
 
@@ -62,7 +62,7 @@ def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path):
     def ignore():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    with stage(tmp_path / "raw", preexec_fn=ignore) as process:
+    with stage(tmp_path / "raw", before=ignore) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
