@@ -28,8 +28,11 @@ def main() -> None:
 def evaluate(settings: params.Params) -> None:
     """Write what the model is worth."""
     device.make_deterministic(seed=0)  # nothing is drawn; the algorithms matter
+    device.keep_memory()
     on = device.select(settings.train.device)
-    classifier = model.load(Path("models/model.safetensors"), settings.model, on)
+    precision = device.precision(settings.train.precision, on)
+    path = Path("models/model.safetensors")
+    classifier = model.load(path, settings.model, on, precision)
     paths = {name: PREPARED / f"{name}.safetensors" for name in ("train", "valid", "test")}
     if not paths["valid"].exists():
         del paths["valid"]

@@ -35,8 +35,10 @@ def main() -> None:
 def train(settings: params.Params) -> None:
     """Train from the start, or from where an earlier run of the same ended."""
     determinism = device.make_deterministic(settings.train.seed)
+    device.keep_memory()
     on = device.select(settings.train.device)
-    machine = device.describe(on)
+    precision = device.precision(settings.train.precision, on)
+    machine = device.describe(on, precision)
     print(f"{machine}\n{determinism}", flush=True)
 
     heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
@@ -45,7 +47,9 @@ def train(settings: params.Params) -> None:
     for split, path in zip(splits, paths, strict=True):
         tensors.check_fit(split, settings.model, path)
 
-    classifier = model.LSTMClassifier(**settings.model.model_dump()).to(on)
+    classifier = model.LSTMClassifier(
+        **settings.model.model_dump(), precision=precision
+    ).to(on)
     run = training.Run(classifier, settings.train)
     read = {"model": settings.model.model_dump(), "train": settings.train.model_dump()}
     key = checkpoint.key(read, paths, machine)

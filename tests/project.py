@@ -19,12 +19,26 @@ DEFAULT = {
     "data": {"name": "mnist"},
     "prepare": {"valid_size": 0, "seed": 0},
     "model": {"xdim": 28, "hdim": 256, "ydim": 10, "n_layer": 2},
-    "train": {"epochs": 5, "batch_size": 256, "lr": 1e-3, "seed": 0, "device": "auto"},
+    "train": {
+        "epochs": 5,
+        "batch_size": 256,
+        "lr": 1e-3,
+        "seed": 0,
+        "device": "auto",
+        "precision": "auto",
+    },
     "plot": {"n_sample": 25, "seed": 0},
 }
 TINY = DEFAULT | {
     "model": DEFAULT["model"] | {"hdim": 16, "n_layer": 1},
-    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "seed": 0, "device": "cpu"},
+    "train": {
+        "epochs": 2,
+        "batch_size": 64,
+        "lr": 0.01,
+        "seed": 0,
+        "device": "cpu",
+        "precision": "auto",
+    },
 }
 NO_NETWORK = "http://127.0.0.1:9"  # the discard port: refused at once
 

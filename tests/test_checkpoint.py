@@ -11,7 +11,9 @@ from mnist_lstm.checkpoint import Keeper
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.params import TrainParams
 
-PARAMS = TrainParams(epochs=2, batch_size=16, lr=1e-2, seed=0, device="cpu")
+PARAMS = TrainParams(
+    epochs=2, batch_size=16, lr=1e-2, seed=0, device="cpu", precision="fp32"
+)
 KEY = "params-data-code-machine"
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -32,18 +35,63 @@ def test_cuda_where_there_is_none_is_an_error_that_names_the_parameter(monkeypat
 
 
 def test_the_cpu_says_that_it_is_the_cpu():
-    assert device.describe(device.select("cpu")) == (
+    assert device.describe(device.select("cpu"), "bf16") == (
         f"PyTorch {torch.__version__} on cpu "
-        f"({torch.backends.cpu.get_cpu_capability()}, 1 threads)"
+        f"({torch.backends.cpu.get_cpu_capability()}, 1 threads, bf16)"
     )
 
 
 @pytest.mark.cuda
 def test_cuda_says_which_and_in_what_precision(monkeypatch):
     cuda = device.select("cuda")
-    assert device.describe(cuda).endswith(", TF32)")
+    assert device.describe(cuda, "fp32").endswith(", fp32 as TF32)")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    assert device.describe(cuda).endswith(", float32)")
+    assert device.describe(cuda, "fp32").endswith(", fp32)")
+    assert device.describe(cuda, "bf16").endswith(", bf16)")
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16"])
+def test_the_precision_that_is_asked_for_is_the_one(name):
+    assert device.precision(name, torch.device("cpu")) == name
+
+
+@pytest.mark.parametrize(
+    ("able", "used", "chosen"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, "AVX512", "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "AVX512", "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": False}, "AVX512", "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX2", "fp32"),
+        ({}, "DEFAULT", "fp32"),
+    ],
+)
+def test_auto_is_bf16_where_the_cpu_computes_it_in_hardware(
+    monkeypatch, able, used, chosen
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    assert device.precision("auto", torch.device("cpu")) == chosen
+    assert device.precision("auto", torch.device("cuda")) == "fp32"
+
+
+def page_faults(prepare):
+    """Return how many pages the system hands out for 20 buffers of 64 MB, in turn."""
+    code = (
+        "import resource, torch\n"
+        "from mnist_lstm import device\n"
+        f"{prepare}\n"
+        "torch.ones(2**24)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): torch.ones(2**24)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    command = [sys.executable, "-c", code]
+    return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
+def test_a_buffer_that_is_freed_is_not_asked_for_again():
+    assert page_faults("device.keep_memory()") < 0.2 * page_faults("")
 
 
 def test_a_seed_fixes_what_is_drawn():

@@ -26,6 +26,22 @@ def test_the_default_has_the_notebooks_821770_parameters():
     }
 
 
+def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(classifier):
+    torch.manual_seed(0)
+    fast = LSTMClassifier(xdim=28, hdim=16, ydim=10, n_layer=2, precision="bf16")
+    x = torch.rand(64, 28, 28)
+    logits, expected = fast(x), classifier(x)
+    assert logits.dtype == torch.float32
+    assert 0 < (logits - expected).norm() / expected.norm() < 0.01
+    logits.logsumexp(1).sum().backward()
+    expected.logsumexp(1).sum().backward()
+    for ours, theirs in zip(fast.parameters(), classifier.parameters(), strict=True):
+        assert ours.dtype == ours.grad.dtype == torch.float32
+        assert torch.equal(ours, theirs)
+        assert (ours.grad - theirs.grad).norm() / theirs.grad.norm() < 0.02
+    assert torch.equal(fast.read(x), classifier.read(x))  # always in fp32
+
+
 @pytest.mark.parametrize("length", [1, 10, 28, 100])
 def test_it_classifies_sequences_of_any_length_by_their_last_step(classifier, length):
     x = torch.rand(3, length, 28)

@@ -45,7 +45,7 @@ def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
 def test_every_key_has_a_comment():
     lines = DEFAULT.splitlines()
     leaves = [line for line in lines if line.startswith("  ")]
-    assert len(leaves) == 14
+    assert len(leaves) == 15
     assert [line for line in leaves if "  # " not in line] == []
 
 
@@ -95,7 +95,7 @@ BAD = [
     ("model.n_layer", None, COUNT),
     ("model.n_layer", 0, COUNT),
     ("model.n_layer", datetime.date(2026, 1, 2), COUNT),
-    ("train", "fast", "a mapping with epochs, batch_size, lr, seed, device"),
+    ("train", "fast", "a mapping with epochs, batch_size, lr, seed, device, precision"),
     ("train.epochs", 0, COUNT),
     ("train.epochs", -5, COUNT),
     ("train.epochs", 2.5, COUNT),
@@ -119,6 +119,8 @@ BAD = [
     ("train.device", "cuda:0", "one of auto, cpu, cuda"),
     ("train.device", 0, "one of auto, cpu, cuda"),
     ("train.device", None, "one of auto, cpu, cuda"),
+    ("train.precision", "fp16", "one of auto, fp32, bf16"),
+    ("train.precision", 32, "one of auto, fp32, bf16"),
     ("plot", False, "a mapping with n_sample, seed"),
     ("plot.n_sample", 0, "a whole number from 1 to 100"),
     ("plot.n_sample", 101, "a whole number from 1 to 100"),

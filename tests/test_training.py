@@ -12,7 +12,14 @@ SIZES = {"xdim": 28, "hdim": 32, "ydim": 10, "n_layer": 1}
 
 
 def settings(**changes):
-    default = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "seed": 0, "device": "cpu"}
+    default = {
+        "epochs": 3,
+        "batch_size": 16,
+        "lr": 1e-2,
+        "seed": 0,
+        "device": "cpu",
+        "precision": "fp32",
+    }
     return TrainParams(**(default | changes))
 
 

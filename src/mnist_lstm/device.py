@@ -1,5 +1,7 @@
-"""The device to compute on, and what makes a run on it repeat bit for bit."""
+"""The device to compute on, the precision, and what makes a run repeat bit for bit."""
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +10,10 @@ import torch
 
 from mnist_lstm.errors import UserError
 from mnist_lstm.params import misfit
+
+# from malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
 
 
 class MemoryExhaustedError(UserError):
@@ -26,15 +32,31 @@ def select(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and found else "cpu")
 
 
-def describe(device: torch.device) -> str:
+def precision(name: str, device: torch.device) -> str:
+    """Return the precision to compute in, ``fp32`` or ``bf16``, for ``name``.
+
+    ``auto`` is bf16 on a CPU that multiplies it in hardware: faster, and as accurate (see
+    benchmarks/README.md). On CUDA it is fp32, until bf16 is measured there.
+    """
+    if name != "auto":
+        return name
+    able = torch.cpu.get_capabilities()
+    native = able.get("avx512_bf16") or able.get("amx_bf16")
+    # The environment may ask PyTorch for less than the processor can do.
+    used = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "bf16" if device.type == "cpu" and native and used else "fp32"
+
+
+def describe(device: torch.device, precision: str) -> str:
     """Return what the bits of a result depend on beside the code: software and device."""
     if device.type == "cuda":
         ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-        precision = "TF32" if ampere and torch.backends.cudnn.allow_tf32 else "float32"
+        if precision == "fp32" and ampere and torch.backends.cudnn.allow_tf32:
+            precision = "fp32 as TF32"
         kind = f"cuda ({torch.cuda.get_device_name(device)}, {precision})"
     else:
         capability = torch.backends.cpu.get_cpu_capability()
-        kind = f"cpu ({capability}, {torch.get_num_threads()} threads)"
+        kind = f"cpu ({capability}, {torch.get_num_threads()} threads, {precision})"
     return f"PyTorch {torch.__version__} on {kind}"
 
 
@@ -57,6 +79,20 @@ def make_deterministic(seed: int) -> str:
     torch.backends.cudnn.benchmark = False  # else timing chooses the algorithm
     torch.manual_seed(seed)
     return f"seed {seed}, only deterministic algorithms, none chosen by timing"
+
+
+def keep_memory() -> None:
+    """Have the process keep the memory that it frees, for the next step.
+
+    The C library otherwise gives a big buffer back to the system at once and asks for it
+    anew in the next step, page by page: a quarter of the time of a training step on a CPU.
+    Only glibc (Linux) has the two settings; elsewhere this does nothing.
+    Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from torch.nn.functional import cross_entropy
 
 from mnist_lstm.tensors import Split
 
-_BATCH = 256  # on a CPU, bigger batches leave the cache
+# The fastest of what was tried on a CPU, see benchmarks/README.md; on CUDA: not measured.
+_BATCH = {"cpu": 512, "cuda": 4096}
 
 
 class Score(NamedTuple):
@@ -28,7 +29,7 @@ def logits(model: nn.Module, split: Split) -> Tensor:
 def logits_by_batch(model: nn.Module, split: Split, done: int = 0) -> Iterator[Tensor]:
     """Yield the logits [B x ydim] by batch, but for the first ``done`` images."""
     model.eval()
-    for x, _ in split.batches(_BATCH, start=done):
+    for x, _ in split.batches(_BATCH[split.images.device.type], start=done):
         yield model(x)
 
 

@@ -20,8 +20,12 @@ class ModelError(UserError):
 class LSTMClassifier(nn.Module):
     """K layers of an LSTM with D hidden units read L steps of Q values each."""
 
-    def __init__(self, xdim: int, hdim: int, ydim: int, n_layer: int):
+    def __init__(
+        self, xdim: int, hdim: int, ydim: int, n_layer: int, precision: str = "fp32"
+    ):
+        """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16."""
         super().__init__()
+        self.precision = precision
         self.sizes = {"xdim": xdim, "hdim": hdim, "ydim": ydim, "n_layer": n_layer}
         self.rnn = nn.LSTM(xdim, hdim, n_layer, batch_first=True)
         self.lin = nn.Linear(hdim, ydim)
@@ -35,11 +39,13 @@ class LSTMClassifier(nn.Module):
         Returns:
             Logits [N x ydim].
         """
-        rnn_out, _ = self.rnn(x)  # [N x L x D]; the states start at zero
-        return self.lin(rnn_out[:, -1])
+        bf16 = self.precision == "bf16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            rnn_out, _ = self.rnn(x)  # [N x L x D]; the states start at zero
+            return self.lin(rnn_out[:, -1]).float()
 
     def read(self, x: Tensor) -> Tensor:
-        """Return the logits after each step: [N x L x Q] => [N x L x ydim]."""
+        """Return the logits after each step, in fp32: [N x L x Q] => [N x L x ydim]."""
         rnn_out, _ = self.rnn(x)
         return self.lin(rnn_out)
 
@@ -74,7 +80,10 @@ def save(model: LSTMClassifier, path: Path) -> None:
 
 
 def load(
-    path: Path, params: ModelParams, device: torch.device | str = "cpu"
+    path: Path,
+    params: ModelParams,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
 ) -> LSTMClassifier:
     """Read a model of the sizes in ``params`` from ``path`` onto ``device``, to evaluate.
 
@@ -89,7 +98,7 @@ def load(
             f"{path}: holds a model of {sizes}, params.yaml asks for "
             f"{params.model_dump()}; `dvc repro` trains it"
         )
-    model = LSTMClassifier(**sizes)
+    model = LSTMClassifier(**sizes, precision=precision)
     expected, found = _forms(model.state_dict()), _forms(weights)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):

@@ -58,6 +58,7 @@ class TrainParams(_Section):
     lr: Rate
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "fp32", "bf16"]
 
 
 class PlotParams(_Section):

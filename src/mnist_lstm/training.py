@@ -26,7 +26,7 @@ class Run:
     def __init__(self, model: nn.Module, params: TrainParams):
         self.model = model
         self.params = params
-        self.optimizer = Adam(model.parameters(), lr=params.lr)
+        self.optimizer = Adam(model.parameters(), lr=params.lr, fused=True)
         self.generator = torch.Generator().manual_seed(params.seed)
         self.epoch = 0  # the untrained model is judged first
         self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
