@@ -73,6 +73,8 @@ def notebook(pipe: object, raw: Path, n: int | None) -> None:
     """The notebook's way: its first turn only evaluates, as does ours."""
     import notebook
 
+    # The loader's workers start as they would in a notebook, not as this process did.
+    multiprocessing.set_start_method(None, force=True)
     on = device.select("auto")
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "MNIST" / "raw"
