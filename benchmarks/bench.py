@@ -23,7 +23,6 @@ from pathlib import Path
 
 import torch
 
-import growth
 import ways
 from mnist_lstm import params
 
@@ -31,7 +30,6 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 QUICK = 6000  # images of each split
 EPOCHS = 5
-STAGES = ("download", "prepare", "describe", "train", "evaluate", "plot")
 
 
 def main() -> None:
@@ -58,6 +56,9 @@ def main() -> None:
     path.write_text(json.dumps(result, indent=2) + "\n")
     readme = ROOT / "README.md"
     readme.write_text(with_table(readme.read_text(), path))
+    import growth  # here, for matplotlib is no part of what the ways hold in memory
+
+    os.chdir(ROOT)
     growth.main(RESULTS / f"growth-{arguments.machine}", result["project"]["precision"])
 
 

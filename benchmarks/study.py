@@ -64,7 +64,7 @@ def overridden(settings: params.Params, overrides: list[str]) -> params.Params:
     for override in overrides:
         key, value = override.split("=")
         section, leaf = key.split(".")
-        values[section][leaf] = yaml.safe_load(value)
+        values[section][leaf] = yaml.load(value, params.Loader)
     return params.Params.model_validate(values)
 
 

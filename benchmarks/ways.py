@@ -104,7 +104,6 @@ def project(pipe: object, prepared: Path, n: int | None) -> None:
     """This project's way: what the stage `train` runs, checkpoints and all."""
     settings = params.load()
     device.make_deterministic(settings.train.seed)
-    device.keep_memory()
     on = device.select(settings.train.device)
     precision = device.precision(settings.train.precision, on)
     splits = [tensors.load(prepared / f"{k}.safetensors", on) for k in ("train", "test")]
@@ -112,6 +111,7 @@ def project(pipe: object, prepared: Path, n: int | None) -> None:
         splits = [
             split.take(torch.arange(min(n, len(split)), device=on)) for split in splits
         ]
+    device.keep_memory()
     sizes = settings.model.model_dump()
     run = training.Run(
         model.LSTMClassifier(**sizes, precision=precision).to(on), settings.train

@@ -35,7 +35,6 @@ def main() -> None:
 def train(settings: params.Params) -> None:
     """Train from the start, or from where an earlier run of the same ended."""
     determinism = device.make_deterministic(settings.train.seed)
-    device.keep_memory()
     on = device.select(settings.train.device)
     precision = device.precision(settings.train.precision, on)
     machine = device.describe(on, precision)
@@ -47,6 +46,7 @@ def train(settings: params.Params) -> None:
     for split, path in zip(splits, paths, strict=True):
         tensors.check_fit(split, settings.model, path)
 
+    device.keep_memory()  # from here on: not what loading took
     classifier = model.LSTMClassifier(
         **settings.model.model_dump(), precision=precision
     ).to(on)

@@ -96,7 +96,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise ParamsError(
             f"{path}: {error.strerror}; run this from the project's root"
@@ -111,7 +111,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
         raise ParamsError("\n".join(lines)) from None
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """PyYAML's safe loader with YAML 1.2's floats and unique keys.
 
     ``1e-05`` is a float, as DVC writes it; of a key that stands twice, DVC and PyYAML would
@@ -128,7 +128,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
     list("-+0123456789"),

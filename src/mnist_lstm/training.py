@@ -11,6 +11,7 @@ from torch.optim import Adam
 from tqdm import tqdm
 
 from mnist_lstm import evaluation
+from mnist_lstm.cudagraph import Graphed
 from mnist_lstm.errors import UserError
 from mnist_lstm.params import TrainParams
 from mnist_lstm.tensors import Split
@@ -26,7 +27,9 @@ class Run:
     def __init__(self, model: nn.Module, params: TrainParams):
         self.model = model
         self.params = params
-        self.optimizer = Adam(model.parameters(), lr=params.lr, fused=True)
+        cuda = next(model.parameters()).is_cuda
+        self.optimizer = Adam(model.parameters(), lr=params.lr, fused=True, capturable=cuda)
+        self.step = Graphed(self.take_step) if cuda else self.take_step
         self.generator = torch.Generator().manual_seed(params.seed)
         self.epoch = 0  # the untrained model is judged first
         self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
@@ -39,6 +42,14 @@ class Run:
     def place(self) -> str:
         """Where the run stands, in words."""
         return f"epoch {self.epoch}, step {len(self.losses)}"
+
+    def take_step(self, x: Tensor, y: Tensor) -> Tensor:
+        """Learn from a batch, x [B x L x Q] and y int64 [B]; return its mean loss."""
+        loss = cross_entropy(self.model(x), y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
 
     def end_epoch(self, row: dict[str, float]) -> None:
         """Add ``row`` to the history and begin the next epoch."""
@@ -147,11 +158,8 @@ def train_epoch(run: Run, train: Split, tick: Callable[[], None]) -> float:
     run.model.train()
     with Progress(len(train), f"epoch {run.epoch}/{run.params.epochs}", done) as progress:
         for x, y in train.batches(size, run.order, done):
-            loss = cross_entropy(run.model(x), y)
-            run.optimizer.zero_grad()
-            loss.backward()
-            run.optimizer.step()
-            run.losses.append(loss.detach())
+            loss = run.step(x, y)
+            run.losses.append(loss)
             progress.advance(len(y), loss)
             tick()
     run.check()

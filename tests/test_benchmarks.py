@@ -1,0 +1,95 @@
+"""The benchmarks do the work that they time, and the README shows what they found."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path("benchmarks").resolve()))
+
+import bench
+import notebook
+import study
+import ways
+from mnist_lstm import datasets, params, preparation, tensors
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.params import ModelParams
+from project import TINY
+
+
+def test_the_baseline_is_the_same_model():
+    theirs, ours = notebook.Classifier(), LSTMClassifier(28, 256, 10, 2)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(3, 28, 28)
+    torch.testing.assert_close(theirs(x), ours(x))
+
+
+def test_both_ways_train_and_judge(tmp_path, monkeypatch):
+    raw, prepared = tmp_path / "raw", tmp_path / "prepared"
+    raw.mkdir()
+    prepared.mkdir()
+    datasets.write_digits(raw)
+    for name, split in zip(("train", "test"), preparation.read(raw), strict=True):
+        tensors.save(split, prepared / f"{name}.safetensors")
+    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    with (
+        ways.Way(ways.notebook, raw, 300) as theirs,
+        ways.Way(ways.project, prepared, 300) as ours,
+    ):
+        for way in (theirs, ours):
+            untrained, trained = way.ask("turn"), way.ask("turn")
+            judged = {"evaluate", "train_accuracy", "test_accuracy"}
+            assert untrained.keys() == judged
+            assert trained.keys() == judged | {"train"}
+            assert 0 < trained["train"] < 60
+            assert 0.05 < trained["test_accuracy"] < 1
+            assert 200 < way.ask("memory")["peak_memory_mb"] < 4000
+
+
+def test_the_default_step_takes_35_gflop():
+    """Counted by PyTorch, for a layer written out in products of matrices."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    n, length, q, d = 3, 4, 5, 6
+    sizes = ModelParams(xdim=q, hdim=d, ydim=10, n_layer=2)
+    x = torch.rand(length, n, q)
+    with FlopCounterMode(display=False) as counter:
+        steps = list(x)
+        for width in (q, d):
+            w_ih = torch.rand(width, 4 * d, requires_grad=True)
+            w_hh = torch.rand(d, 4 * d, requires_grad=True)
+            h = torch.zeros(n, d, requires_grad=True)
+            for t in range(length):
+                h = (steps[t] @ w_ih + h @ w_hh)[:, :d].tanh()
+                steps[t] = h
+        (h @ torch.rand(d, 10, requires_grad=True)).sum().backward()
+    assert ways.flop_a_step(sizes, n, length) == counter.get_total_flops()
+    default = ModelParams(xdim=28, hdim=256, ydim=10, n_layer=2)
+    assert ways.flop_a_step(default, 256, 28) == pytest.approx(34.7e9, rel=0.01)
+
+
+def test_a_study_tells_mean_spread_and_interval():
+    runs = [{"heldout_accuracy": [0.1, a], "seconds": [1, 2]} for a in (0.96, 0.97, 0.98)]
+    found = study.summary(runs)
+    assert found["mean"] == pytest.approx(0.97)
+    assert found["standard_deviation"] == pytest.approx(0.01)
+    low, high = found["interval_95"]  # Student's t for 2 degrees of freedom: 4.303
+    assert high - low == pytest.approx(2 * 4.303 * 0.01 / 3**0.5)
+    assert (found["best"], found["worst"]) == (0.98, 0.96)
+    assert found["median_seconds_of_training"] == 3
+
+
+def test_a_study_refuses_what_is_no_parameter():
+    settings = params.Params.model_validate(TINY)
+    assert study.overridden(settings, ["train.lr=1e-3"]).train.lr == 1e-3
+    with pytest.raises(ValueError, match="hdin"):
+        study.overridden(settings, ["model.hdin=3"])
+
+
+def test_the_readme_shows_the_committed_figures():
+    readme = Path("README.md").read_text()
+    path = Path("benchmarks/results/speed-cpu-avx512-2core.json")
+    assert bench.with_table(readme, path) == readme
+    assert "| training, an epoch |" in readme
