@@ -49,8 +49,11 @@ def main() -> None:
     settings = params.load()
     device.make_deterministic(settings.train.seed)
     on = device.select(settings.train.device)
+    precision = device.precision(settings.train.precision, on)
     split = tensors.load(Path("data/prepared/train.safetensors"), on)
-    classifier = model.LSTMClassifier(**settings.model.model_dump()).to(on)
+    device.keep_memory()
+    sizes = settings.model.model_dump()
+    classifier = model.LSTMClassifier(**sizes, precision=precision).to(on)
     run = training.Run(classifier, settings.train)
     n = STEPS * settings.train.batch_size
 
@@ -81,8 +84,8 @@ def main() -> None:
 
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     result = {
-        "machine": device.describe(on),
-        "model": settings.model.model_dump(),
+        "machine": device.describe(on, precision),
+        "model": sizes,
         "batch_size": settings.train.batch_size,
         "turns": arguments.turns,
         "steps_in_a_turn": STEPS,
