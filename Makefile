@@ -17,7 +17,7 @@ test: .venv/installed
 soak: .venv/installed
 	python -m pytest -m slow --capture=no
 
-# Speed beside the notebook's way; make bench QUICK=1 takes 3 minutes and writes nothing.
+# Speed beside the notebook's way; make bench QUICK=1 takes 2 minutes and writes nothing.
 bench: .venv/installed
 	python benchmarks/bench.py $(if $(QUICK),--quick)
 
