@@ -4,7 +4,6 @@ Each point is the median of some steps of the model of params.yaml with one size
 random sequences, in float32 and bfloat16: a CSV and a chart.
 """
 
-import itertools
 import statistics
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from torch.nn.functional import cross_entropy
 
 import ways
 from mnist_lstm import device, model, params, training
@@ -23,7 +21,8 @@ AXES = {
     "length": (28, 56, 112, 196, 392, 784),
 }
 WORDS = {"hdim": "hidden size", "batch_size": "batch", "length": "sequence length"}
-WARM_UP, STEPS = 2, 5
+PRECISIONS = ("fp32", "bf16")
+WARM_UP, STEPS = 4, 5
 
 
 def main(path: Path, precision: str) -> None:
@@ -33,46 +32,48 @@ def main(path: Path, precision: str) -> None:
     settings = params.load()
     on = device.select(settings.train.device)
     rows = []
-    for (axis, values), way in itertools.product(AXES.items(), ("fp32", "bf16")):
+    for axis, values in AXES.items():
         for value in values:
-            rows.append({"axis": axis, "value": value, "precision": way})
-            rows[-1] |= measure(settings, on, way, **{axis: value})
-            print(rows[-1], flush=True)
+            rows += measure(settings, on, axis, value)
+            print(*rows[-len(PRECISIONS) :], sep="\n", flush=True)
     found = pd.DataFrame(rows)
     found.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
     draw(found, path.with_suffix(".png"), precision)
 
 
-def measure(
-    settings: params.Params,
-    on: torch.device,
-    precision: str,
-    hdim: int | None = None,
-    batch_size: int | None = None,
-    length: int = 28,
-) -> dict:
-    """Return the seconds of a step, sequences a second and FLOP/s."""
-    n = batch_size or settings.train.batch_size
-    sizes = settings.model.model_copy(update={"hdim": hdim or settings.model.hdim})
-    classifier = model.LSTMClassifier(**sizes.model_dump(), precision=precision).to(on)
-    run = training.Run(classifier, settings.train)
+def measure(settings: params.Params, on: torch.device, axis: str, value: int) -> list[dict]:
+    """Return a row for each precision, measured in turn: seconds, sequences/s, GFLOP/s."""
+    sizes, n, length = settings.model, settings.train.batch_size, 28
+    if axis == "hdim":
+        sizes = sizes.model_copy(update={"hdim": value})
+    elif axis == "batch_size":
+        n = value
+    else:
+        length = value
     x = torch.rand(n, length, sizes.xdim, device=on)
     y = torch.randint(sizes.ydim, (n,), device=on)
-
-    def step() -> None:
-        loss = cross_entropy(run.model(x), y)
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-
-    times = [ways.seconds(on, step) for _ in range(WARM_UP + STEPS)][WARM_UP:]
-    median = statistics.median(times)
-    flop = ways.flop_a_step(sizes, n, length)
-    return {
-        "seconds_a_step": round(median, 5),
-        "sequences_a_second": round(n / median, 1),
-        "gflops": round(flop / median / 1e9, 1),
-    }
+    runs = {}
+    for name in PRECISIONS:
+        classifier = model.LSTMClassifier(**sizes.model_dump(), precision=name).to(on)
+        runs[name] = training.Run(classifier, settings.train)
+    times = {name: [] for name in PRECISIONS}
+    for _ in range(WARM_UP + STEPS):
+        for name, run in runs.items():
+            times[name].append(ways.seconds(on, lambda run=run: run.step(x, y)))
+    rows = []
+    for name in PRECISIONS:
+        median = statistics.median(times[name][WARM_UP:])
+        rows.append(
+            {
+                "axis": axis,
+                "value": value,
+                "precision": name,
+                "seconds_a_step": round(median, 5),
+                "sequences_a_second": round(n / median, 1),
+                "gflops": round(ways.flop_a_step(sizes, n, length) / median / 1e9, 1),
+            }
+        )
+    return rows
 
 
 def draw(found: pd.DataFrame, path: Path, precision: str) -> None:
