@@ -87,7 +87,7 @@ def cuda() -> dict:
     return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 
 
-def timed(project: Path, *command: str, **env: str) -> float:
+def timed(project: Path, *command: str) -> float:
     """Return the seconds that ``command`` takes in ``project``."""
     bin_folder = str(Path(sys.executable).parent)
     path = bin_folder + os.pathsep + os.environ["PATH"]
@@ -95,7 +95,7 @@ def timed(project: Path, *command: str, **env: str) -> float:
     done = subprocess.run(
         command,
         cwd=project,
-        env=os.environ | {"PATH": path, "PYTHONPATH": "src"} | env,
+        env=os.environ | {"PATH": path, "PYTHONPATH": "src"},
         capture_output=True,
         text=True,
     )
