@@ -54,7 +54,7 @@ def main() -> None:
     device.keep_memory()
     sizes = settings.model.model_dump()
     classifier = model.LSTMClassifier(**sizes, precision=precision).to(on)
-    run = training.Run(classifier, settings.train)
+    run = training.Run(classifier, settings.train, settings.augment)
     n = STEPS * settings.train.batch_size
 
     def turn(tick: object) -> float:

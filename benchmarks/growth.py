@@ -55,7 +55,7 @@ def measure(settings: params.Params, on: torch.device, axis: str, value: int) ->
     runs = {}
     for name in PRECISIONS:
         classifier = model.LSTMClassifier(**sizes.model_dump(), precision=name).to(on)
-        runs[name] = training.Run(classifier, settings.train)
+        runs[name] = training.Run(classifier, settings.train, settings.augment)
     times = {name: [] for name in PRECISIONS}
     for _ in range(WARM_UP + STEPS):
         for name, run in runs.items():

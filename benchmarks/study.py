@@ -1,14 +1,18 @@
-"""A training setup over several seeds: ``python benchmarks/study.py NAME [KEY=VALUE ...]``.
+"""A recipe over several seeds: ``python benchmarks/study.py NAME [-S KEY=VALUE ...]``.
 
-Trains on ``data/prepared/`` with params.yaml and the overrides that are named, as
-``train.precision=fp32``, once for each seed. After each seed it writes
-``benchmarks/results/study-NAME.json``: accuracy on the held-out split by epoch, and over
-the seeds the mean, spread, best, worst and a 95% interval of the mean. A study that was
-stopped goes on with the next seed.
+Trains on the files in ``data/raw/`` once for each seed, with params.yaml, the overrides in
+``recipes/NAME`` where there is such a file (``--recipe`` names another), and those named
+here. With ``-S prepare.valid_size=5000`` it is judged on the split that is held out, as it
+must be where something is chosen; else on the test split.
+
+After each seed it writes ``benchmarks/results/study-NAME.json``, in ``trials/`` where it is
+judged on a split held out: accuracy by epoch, and over the seeds the mean, spread, best,
+worst and a 95% interval of the mean. A study that was stopped goes on with the next seed.
 """
 
 import argparse
 import json
+import shlex
 import statistics
 import time
 from pathlib import Path
@@ -16,80 +20,122 @@ from pathlib import Path
 import torch
 import yaml
 
-from mnist_lstm import device, evaluation, model, params, tensors, training
+from mnist_lstm import device, errors, evaluation, model, params, preparation, training
+from mnist_lstm.tensors import Split
 
-PREPARED = Path("data/prepared")
+RESULTS = Path("benchmarks/results")
 # Student's t, two-sided 95%, by degrees of freedom
 T95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+
+
+class StudyError(errors.UserError):
+    """A study that cannot go on where it was; says why."""
 
 
 def main() -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", help="of the study: its file's")
-    parser.add_argument("overrides", nargs="*", help="KEY=VALUE, as after dvc's -S")
+    parser.add_argument("-S", dest="overrides", action="append", default=[])
+    parser.add_argument("--recipe", help="if not that of the study's name")
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
+    recipe = Path("recipes", arguments.recipe or arguments.name)
+    overrides = read(recipe) if arguments.recipe or recipe.exists() else []
+    settings = overridden(params.load(), overrides + arguments.overrides)
+    study(arguments.name, settings, arguments.seeds)
 
-    settings = overridden(params.load(), arguments.overrides)
-    device.make_deterministic(0)
-    device.keep_memory()
-    on = device.select(settings.train.device)
-    precision = device.precision(settings.train.precision, on)
-    heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
-    splits = [
-        tensors.load(PREPARED / f"{name}.safetensors", on) for name in ("train", heldout)
-    ]
-    about = {
-        "machine": device.describe(on, precision),
-        "params": settings.model_dump(),
-        "train_images": len(splits[0]),
-        "heldout": heldout,
-        "heldout_images": len(splits[1]),
-    }
-    path = Path(f"benchmarks/results/study-{arguments.name}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    for seed in range(len(runs), arguments.seeds):
-        runs.append({"seed": seed} | train(settings, seed, on, precision, *splits))
-        path.write_text(json.dumps(about | summary(runs) | {"runs": runs}, indent=2) + "\n")
-        print(
-            f"{path.stem} seed {seed}: {runs[-1]['heldout_accuracy'][-1]:.4f}", flush=True
-        )
+
+def read(recipe: Path) -> list[str]:
+    """Return the KEY=VALUE of each `-S` in the file ``recipe``."""
+    words = shlex.split(recipe.read_text())
+    if words[::2] != ["-S"] * (len(words) // 2):
+        raise StudyError(f"{recipe}: expected `-S KEY=VALUE`, got {' '.join(words)}")
+    return words[1::2]
 
 
 def overridden(settings: params.Params, overrides: list[str]) -> params.Params:
-    """Return ``settings`` with each KEY=VALUE of ``overrides``, checked."""
+    """Return ``settings`` with each KEY=VALUE of ``overrides``.
+
+    Raises:
+        ParamsError: no such parameter, or a value that does not fit.
+    """
     values = settings.model_dump()
     for override in overrides:
-        key, value = override.split("=")
-        section, leaf = key.split(".")
-        values[section][leaf] = yaml.load(value, params.Loader)
-    return params.Params.model_validate(values)
+        key, _, value = override.partition("=")
+        section, _, leaf = key.partition(".")
+        values.setdefault(section, {})[leaf] = yaml.load(value, params.Loader)
+    return params.check(values, "-S")
 
 
-def train(
+def study(name: str, settings: params.Params, seeds: int) -> None:
+    """Train with each seed that has no result yet, and write what came out."""
+    device.make_deterministic(0)
+    on = device.select(settings.train.device)
+    precision = device.precision(settings.train.precision, on)
+    train, test = preparation.read(Path("data/raw"))
+    splits = preparation.hold_out(train, settings.prepare.valid_size, settings.prepare.seed)
+    heldout = "valid" if "valid" in splits else "test"
+    pair = [split.to(on) for split in (splits["train"], splits.get("valid", test))]
+    device.keep_memory()
+    about = {
+        "params": settings.model_dump(),
+        "train_images": len(pair[0]),
+        "heldout": heldout,
+        "heldout_images": len(pair[1]),
+    }
+    folder = RESULTS / "trials" if heldout == "valid" else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"study-{name}.json"
+    runs = done(path, about)
+    for seed in range(len(runs), seeds):
+        machine = device.describe(on, precision)
+        found = {"seed": seed, "machine": machine} | run(
+            settings, seed, on, precision, *pair
+        )
+        runs.append(found)
+        path.write_text(json.dumps(about | summary(runs) | {"runs": runs}, indent=2) + "\n")
+        accuracy, seconds = found["heldout_accuracy"][-1], sum(found["seconds"])
+        print(f"{name}, seed {seed}: {accuracy:.4f} in {seconds:.0f} s", flush=True)
+
+
+def done(path: Path, about: dict) -> list[dict]:
+    """Return the runs that ``path`` holds already.
+
+    Raises:
+        StudyError: they are of other parameters or data.
+    """
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    if about != {key: found[key] for key in about}:
+        raise StudyError(f"{path}: of other parameters; remove it, or name another study")
+    return found["runs"]
+
+
+def run(
     settings: params.Params,
     seed: int,
     on: torch.device,
     precision: str,
-    train: tensors.Split,
-    heldout: tensors.Split,
+    train: Split,
+    heldout: Split,
 ) -> dict:
     """Return loss, held-out accuracy and seconds of training by epoch."""
     device.make_deterministic(seed)
     sizes = settings.model.model_dump()
     classifier = model.LSTMClassifier(**sizes, precision=precision).to(on)
-    run = training.Run(classifier, settings.train.model_copy(update={"seed": seed}))
-    run.epoch = 1
+    seeded = settings.train.model_copy(update={"seed": seed})
+    job = training.Run(classifier, seeded, settings.augment)
+    job.epoch = 1
     by_epoch = {"train_loss": [], "heldout_accuracy": [], "seconds": []}
-    while run.epoch <= settings.train.epochs:
+    while job.epoch <= settings.train.epochs:
         start = time.perf_counter()
-        by_epoch["train_loss"].append(training.train_epoch(run, train, lambda: None))
+        by_epoch["train_loss"].append(training.train_epoch(job, train, lambda: None))
         by_epoch["seconds"].append(time.perf_counter() - start)
-        score = evaluation.score(evaluation.logits(classifier, heldout), heldout.labels)
+        score = evaluation.score(evaluation.logits(job.averaged, heldout), heldout.labels)
         by_epoch["heldout_accuracy"].append(score.accuracy)
-        run.end_epoch({})
+        job.end_epoch({})
     return by_epoch
 
 
@@ -112,4 +158,4 @@ def summary(runs: list[dict]) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -114,7 +114,9 @@ def project(pipe: object, prepared: Path, n: int | None) -> None:
     device.keep_memory()
     sizes = settings.model.model_dump()
     run = training.Run(
-        model.LSTMClassifier(**sizes, precision=precision).to(on), settings.train
+        model.LSTMClassifier(**sizes, precision=precision).to(on),
+        settings.train,
+        settings.augment,
     )
     found = {}
 

@@ -50,8 +50,12 @@ def train(settings: params.Params) -> None:
     classifier = model.LSTMClassifier(
         **settings.model.model_dump(), precision=precision
     ).to(on)
-    run = training.Run(classifier, settings.train)
-    read = {"model": settings.model.model_dump(), "train": settings.train.model_dump()}
+    run = training.Run(classifier, settings.train, settings.augment)
+    read = {
+        "model": settings.model.model_dump(),
+        "train": settings.train.model_dump(),
+        "augment": settings.augment.model_dump(),
+    }
     key = checkpoint.key(read, paths, machine)
     keeper = checkpoint.Keeper(Path("checkpoints"), key, run)
     with files.alone_in(Path("models")), keeper:
@@ -62,7 +66,7 @@ def train(settings: params.Params) -> None:
             keeper.save()
             write_history(run, heldout)
             print(training.sentence(row, heldout), flush=True)
-        model.save(classifier, Path("models/model.safetensors"))
+        model.save(run.averaged, Path("models/model.safetensors"))
         files.write_json(Path("metrics/train.json"), {"heldout": heldout} | run.history[-1])
         keeper.remove()
 

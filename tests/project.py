@@ -18,27 +18,44 @@ ROOT = Path(__file__).parent.parent
 DEFAULT = {
     "data": {"name": "mnist"},
     "prepare": {"valid_size": 0, "seed": 0},
-    "model": {"xdim": 28, "hdim": 256, "ydim": 10, "n_layer": 2},
+    "model": {"xdim": 28, "hdim": 256, "ydim": 10, "n_layer": 2, "dropout": 0.0},
     "train": {
         "epochs": 5,
         "batch_size": 256,
         "lr": 1e-3,
+        "schedule": "constant",
+        "warmup": 0.2,
+        "final_lr": 0.0,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "weight_decay": 0.0,
+        "clip": 0.0,
+        "label_smoothing": 0.0,
+        "ema": 0.0,
         "seed": 0,
         "device": "auto",
         "precision": "auto",
     },
+    "augment": {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "shift": 0.0, "elastic": 0.0},
     "plot": {"n_sample": 25, "seed": 0},
 }
 TINY = DEFAULT | {
     "model": DEFAULT["model"] | {"hdim": 16, "n_layer": 1},
+    "train": DEFAULT["train"]
+    | {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"},
+}
+# Everything that the default leaves off, at once.
+ALL_ON = {
+    "model": {"dropout": 0.2},
     "train": {
-        "epochs": 2,
-        "batch_size": 64,
-        "lr": 0.01,
-        "seed": 0,
-        "device": "cpu",
-        "precision": "auto",
+        "schedule": "one_cycle",
+        "final_lr": 1e-4,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+        "label_smoothing": 0.1,
+        "ema": 0.9,
     },
+    "augment": {"rotation": 10, "scale": 0.1, "shear": 0.1, "shift": 0.1, "elastic": 0.5},
 }
 NO_NETWORK = "http://127.0.0.1:9"  # the discard port: refused at once
 

@@ -1,5 +1,6 @@
 """The benchmarks do the work that they time, and the README shows what they found."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import study
 import ways
 from mnist_lstm import datasets, params, preparation, tensors
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import ModelParams
+from mnist_lstm.params import ModelParams, ParamsError
 from project import TINY
+
+RECIPES = sorted(path.name for path in Path("recipes").iterdir())
 
 
 def test_the_baseline_is_the_same_model():
@@ -53,7 +56,7 @@ def test_the_default_step_takes_35_gflop():
     from torch.utils.flop_counter import FlopCounterMode
 
     n, length, q, d = 3, 4, 5, 6
-    sizes = ModelParams(xdim=q, hdim=d, ydim=10, n_layer=2)
+    sizes = ModelParams(xdim=q, hdim=d, ydim=10, n_layer=2, dropout=0.0)
     x = torch.rand(length, n, q)
     with FlopCounterMode(display=False) as counter:
         steps = list(x)
@@ -66,7 +69,7 @@ def test_the_default_step_takes_35_gflop():
                 steps[t] = h
         (h @ torch.rand(d, 10, requires_grad=True)).sum().backward()
     assert ways.flop_a_step(sizes, n, length) == counter.get_total_flops()
-    default = ModelParams(xdim=28, hdim=256, ydim=10, n_layer=2)
+    default = ModelParams(xdim=28, hdim=256, ydim=10, n_layer=2, dropout=0.0)
     assert ways.flop_a_step(default, 256, 28) == pytest.approx(34.7e9, rel=0.01)
 
 
@@ -84,8 +87,58 @@ def test_a_study_tells_mean_spread_and_interval():
 def test_a_study_refuses_what_is_no_parameter():
     settings = params.Params.model_validate(TINY)
     assert study.overridden(settings, ["train.lr=1e-3"]).train.lr == 1e-3
-    with pytest.raises(ValueError, match="hdin"):
-        study.overridden(settings, ["model.hdin=3"])
+    for override in ("model.hdin=3", "modl.hdim=3", "hdim=3", "model.hdim=", "model"):
+        with pytest.raises(ParamsError, match=r"^-S: mod|^-S: hdim is not a parameter"):
+            study.overridden(settings, [override])
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    """A folder with `digits` as `download` leaves them, and the recipes."""
+    (tmp_path / "data/raw").mkdir(parents=True)
+    datasets.write_digits(tmp_path / "data/raw")
+    for name in RECIPES:
+        (tmp_path / "recipes").mkdir(exist_ok=True)
+        (tmp_path / "recipes" / name).write_text(Path("recipes", name).read_text())
+    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_trains_for_a_few_steps(name, digits):
+    settings = study.overridden(params.load(), study.read(Path("recipes", name)))
+    assert settings.model == params.load().model.model_copy(
+        update={"dropout": settings.model.dropout}
+    )  # the notebook's model
+    few = study.overridden(settings, ["train.epochs=1", "model.hdim=16"])
+    study.study(name, few, seeds=1)
+    (run,) = json.loads(Path(f"benchmarks/results/study-{name}.json").read_text())["runs"]
+    assert 0.05 < run["heldout_accuracy"][0] < 1
+    assert run["train_loss"][0] < 2.5
+
+
+def test_a_recipe_that_is_no_list_of_overrides_is_refused(tmp_path):
+    for text in ("train.lr=1", "-S", "-S train.lr=1 train.seed=2"):
+        (tmp_path / "bad").write_text(text)
+        with pytest.raises(study.StudyError, match="bad: expected `-S KEY=VALUE`, got "):
+            study.read(tmp_path / "bad")
+
+
+def test_a_study_goes_on_with_the_next_seed_and_never_mixes_parameters(digits):
+    tiny = ["train.epochs=1", "model.hdim=8", "prepare.valid_size=100"]
+    settings = study.overridden(params.load(), tiny)
+    path = Path("benchmarks/results/trials/study-x.json")
+    study.study("x", settings, seeds=1)
+    first = json.loads(path.read_text())
+    assert (first["heldout"], first["heldout_images"]) == ("valid", 100)
+    study.study("x", settings, seeds=2)
+    both = json.loads(path.read_text())["runs"]
+    assert both[0] == first["runs"][0]
+    assert both[1]["train_loss"] != both[0]["train_loss"]
+    other = study.overridden(settings, ["train.lr=1"])
+    with pytest.raises(study.StudyError, match=r"study-x.json: of other parameters"):
+        study.study("x", other, seeds=3)
+    assert json.loads(path.read_text())["runs"] == both
 
 
 def test_the_readme_shows_the_committed_figures():

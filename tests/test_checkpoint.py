@@ -9,11 +9,13 @@ import torch
 from mnist_lstm import checkpoint, device, signals, tensorfile, training
 from mnist_lstm.checkpoint import Keeper
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import TrainParams
+from mnist_lstm.params import Params
+from project import ALL_ON, DEFAULT
 
-PARAMS = TrainParams(
-    epochs=2, batch_size=16, lr=1e-2, seed=0, device="cpu", precision="fp32"
-)
+TRAIN = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "device": "cpu", "precision": "fp32"}
+MODEL = {"hdim": 8}
+PLAIN = {"model": MODEL, "train": TRAIN, "augment": {}}
+ALL = {section: PLAIN[section] | ALL_ON[section] for section in PLAIN}
 KEY = "params-data-code-machine"
 
 
@@ -28,10 +30,13 @@ def learn(split, tmp_path):
     Where it goes on, all that ``seed`` draws must give way to what was saved.
     """
 
-    def learn(seed, kill=None, on="cpu"):
+    def learn(seed, kill=None, on="cpu", changes=PLAIN):
         device.make_deterministic(seed)
-        classifier = LSTMClassifier(28, 8, 10, 2).to(on)
-        run = training.Run(classifier, PARAMS.model_copy(update={"seed": seed}))
+        values = {k: DEFAULT[k] | changes.get(k, {}) for k in DEFAULT}
+        values["train"]["seed"] = seed
+        params = Params.model_validate(values)
+        classifier = LSTMClassifier(**params.model.model_dump()).to(on)
+        run = training.Run(classifier, params.train, params.augment)
         data = split.to(torch.device(on))
         ticks = itertools.count()
         with Keeper(tmp_path / "checkpoints", KEY, run) as keeper:
@@ -45,7 +50,11 @@ def learn(split, tmp_path):
             for _ in training.fit(run, data, data, tick):
                 pass
             keeper.remove()
-        weights = {name: values.cpu() for name, values in run.model.state_dict().items()}
+        weights = {
+            f"{owner}.{name}": values.cpu()
+            for owner, module in {"model": run.model, "averaged": run.averaged}.items()
+            for name, values in module.state_dict().items()
+        }
         drawn = torch.rand(3), torch.rand(3, device=on).cpu(), run.generator.get_state()
         return SimpleNamespace(
             tensors=[*weights.values(), *drawn], rows=run.history, ticks=next(ticks)
@@ -55,13 +64,16 @@ def learn(split, tmp_path):
 
 
 @pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
-def test_killed_at_any_step_of_training_or_judging_it_ends_the_same(learn, on, tmp_path):
-    whole = learn(seed=0, on=on)
+@pytest.mark.parametrize("changes", [PLAIN, ALL], ids=["plain", "all on"])
+def test_killed_at_any_step_of_training_or_judging_it_ends_the_same(
+    learn, on, changes, tmp_path
+):
+    whole = learn(seed=0, on=on, changes=changes)
     assert whole.ticks > 10
     for kill in range(whole.ticks):
         with pytest.raises(Killed):
-            learn(0, kill, on)
-        went_on = learn(seed=kill + 1, on=on)
+            learn(0, kill, on, changes)
+        went_on = learn(seed=kill + 1, on=on, changes=changes)
         assert went_on.rows == whole.rows
         for ours, theirs in zip(went_on.tensors, whole.tensors, strict=True):
             assert torch.equal(ours, theirs)

@@ -51,8 +51,28 @@ def test_cuda_says_which_and_in_what_precision(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16"])
-def test_the_precision_that_is_asked_for_is_the_one(name):
-    assert device.precision(name, torch.device("cpu")) == name
+def test_the_precision_that_is_asked_for_is_the_one_or_is_refused(name):
+    """On a CPU with AVX2 at most, PyTorch has no LSTM in bf16."""
+    lstm = torch.nn.LSTM(28, 16)
+    try:
+        with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
+            lstm(torch.zeros(3, 2, 28))
+    except RuntimeError:
+        with pytest.raises(ParamsError) as caught:
+            device.precision(name, torch.device("cpu"))
+        assert str(caught.value) == (
+            "params.yaml: train.precision must be auto or fp32: this CPU has no LSTM in "
+            "bf16, got 'bf16'"
+        )
+    else:
+        assert device.precision(name, torch.device("cpu")) == name
+    assert device.precision(name, torch.device("cuda")) == name
+
+
+def test_to_ask_for_bf16_draws_nothing():
+    before = torch.get_rng_state()
+    device._has_lstm_in_bf16()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lstm import model, tensorfile, tensors
+from mnist_lstm import device, model, tensorfile, tensors
 from mnist_lstm.model import LSTMClassifier, ModelError
 from mnist_lstm.params import ModelParams
 from mnist_lstm.tensorfile import TensorFileError
 
-PARAMS = ModelParams(xdim=28, hdim=16, ydim=10, n_layer=2)
+PARAMS = ModelParams(xdim=28, hdim=16, ydim=10, n_layer=2, dropout=0.0)
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def test_the_default_has_the_notebooks_821770_parameters():
     }
 
 
+@pytest.mark.skipif(not device._has_lstm_in_bf16(), reason="no LSTM in bf16 here")
 def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(classifier):
     torch.manual_seed(0)
     fast = LSTMClassifier(xdim=28, hdim=16, ydim=10, n_layer=2, precision="bf16")
@@ -69,6 +70,28 @@ def test_its_weights_are_those_of_a_plain_nn_lstm(classifier):
     torch.testing.assert_close(classifier(x), expected)
 
 
+def test_dropout_is_between_layers_and_while_training_alone(classifier):
+    dropping = LSTMClassifier(28, 16, 10, 2, dropout=0.5)
+    dropping.load_state_dict(classifier.state_dict())
+    x = torch.rand(4, 28, 28)
+    assert torch.equal(dropping.eval()(x), classifier(x))
+    dropping.train()
+    torch.manual_seed(0)
+    ours = dropping(x)
+    lower, upper = nn.LSTM(28, 16, batch_first=True), nn.LSTM(16, 16, batch_first=True)
+    for layer, single in enumerate((lower, upper)):
+        weights = dict(
+            zip(single.state_dict(), dropping.rnn.all_weights[layer], strict=True)
+        )
+        single.load_state_dict(weights)
+    torch.manual_seed(0)
+    between = nn.functional.dropout(lower(x)[0], 0.5)
+    torch.testing.assert_close(ours, dropping.lin(upper(between)[0][:, -1]))
+    assert not torch.equal(ours, dropping(x))
+    one = LSTMClassifier(28, 16, 10, 1, dropout=0.5)
+    assert torch.equal(one(x), one(x))  # there is nothing between
+
+
 def test_the_table_lists_each_parameter_with_its_first_five_values(classifier):
     table = model.parameter_table(classifier)
     assert [row["name"] for row in table][::9] == ["rnn.weight_ih_l0", "lin.bias"]
@@ -102,8 +125,9 @@ def test_a_model_of_other_params_is_refused_with_both(classifier, tmp_path):
     with pytest.raises(ModelError) as caught:
         model.load(path, PARAMS.model_copy(update={"hdim": 17}))
     assert str(caught.value) == (
-        f"{path}: holds a model of {{'xdim': 28, 'hdim': 16, 'ydim': 10, 'n_layer': 2}}, "
-        "params.yaml asks for {'xdim': 28, 'hdim': 17, 'ydim': 10, 'n_layer': 2}; "
+        f"{path}: holds a model of "
+        "{'xdim': 28, 'hdim': 16, 'ydim': 10, 'n_layer': 2, 'dropout': 0.0}, params.yaml "
+        "asks for {'xdim': 28, 'hdim': 17, 'ydim': 10, 'n_layer': 2, 'dropout': 0.0}; "
         "`dvc repro` trains it"
     )
 
@@ -127,7 +151,7 @@ def test_weights_of_another_form_are_refused_by_name(
     path = tmp_path / "model.safetensors"
     weights = classifier.state_dict() | {name: values}
     weights = {name: values for name, values in weights.items() if values is not None}
-    tensorfile.save(path, weights, {"model": classifier.sizes})
+    tensorfile.save(path, weights, {"model": classifier.settings})
     with pytest.raises(ModelError) as caught:
         model.load(path, PARAMS)
     assert str(caught.value).startswith(f"{path}: {name} {found}")

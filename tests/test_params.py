@@ -45,14 +45,14 @@ def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
 def test_every_key_has_a_comment():
     lines = DEFAULT.splitlines()
     leaves = [line for line in lines if line.startswith("  ")]
-    assert len(leaves) == 15
+    assert len(leaves) == sum(map(len, project.DEFAULT.values()))
     assert [line for line in leaves if "  # " not in line] == []
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1e-5", "1E-5", "1.0e-05", "0.00001"])
 def test_a_float_as_dvc_writes_it_is_a_float(tmp_path, text):
     path = tmp_path / "params.yaml"
-    path.write_text(re.sub(r"lr: \S+", f"lr: {text}", DEFAULT))
+    path.write_text(re.sub(r"\blr: \S+", f"lr: {text}", DEFAULT))
     assert params.load(path).train.lr == 1e-5
 
 
@@ -60,6 +60,8 @@ COUNT = "a whole number from 1 to 65536"
 SIZE = "a whole number >= 0"
 SEED = "a whole number from 0 to 4294967295"
 RATE = "a number > 0 and < 1e37"
+AMOUNT = "a number >= 0 and < 1e37"
+SHARE = "a number from 0 to below 1"
 BAD = [
     ("data", None, "a mapping with name"),
     ("data", "mnist", "a mapping with name"),
@@ -79,7 +81,7 @@ BAD = [
     ("prepare.seed", 2**32, SEED),
     ("prepare.seed", 1.5, SEED),
     ("prepare.seed", "zero", SEED),
-    ("model", 3, "a mapping with xdim, hdim, ydim, n_layer"),
+    ("model", 3, "a mapping with xdim, hdim, ydim, n_layer, dropout"),
     ("model.xdim", [28], COUNT),
     ("model.xdim", 0, COUNT),
     ("model.xdim", {"width": 28}, COUNT),
@@ -95,7 +97,14 @@ BAD = [
     ("model.n_layer", None, COUNT),
     ("model.n_layer", 0, COUNT),
     ("model.n_layer", datetime.date(2026, 1, 2), COUNT),
-    ("train", "fast", "a mapping with epochs, batch_size, lr, seed, device, precision"),
+    ("model.dropout", 1, SHARE),
+    ("model.dropout", -0.1, SHARE),
+    (
+        "train",
+        "fast",
+        "a mapping with epochs, batch_size, lr, schedule, warmup, final_lr, beta1, beta2, "
+        "weight_decay, clip, label_smoothing, ema, seed, device, precision",
+    ),
     ("train.epochs", 0, COUNT),
     ("train.epochs", -5, COUNT),
     ("train.epochs", 2.5, COUNT),
@@ -113,6 +122,17 @@ BAD = [
     ("train.lr", True, RATE),
     ("train.lr", None, RATE),
     ("train.lr", [0.001], RATE),
+    ("train.schedule", "cosine", "one of constant, one_cycle"),
+    ("train.warmup", 1, SHARE),
+    ("train.final_lr", -1e-5, AMOUNT),
+    ("train.beta1", 1, SHARE),
+    ("train.beta2", float("nan"), SHARE),
+    ("train.weight_decay", -0.01, AMOUNT),
+    ("train.clip", "1.0", AMOUNT),
+    ("train.clip", float("inf"), AMOUNT),
+    ("train.label_smoothing", 1.0, SHARE),
+    ("train.ema", 1, SHARE),
+    ("train.ema", True, SHARE),
     ("train.seed", -1, SEED),
     ("train.seed", "0", SEED),
     ("train.device", "gpu", "one of auto, cpu, cuda"),
@@ -121,6 +141,12 @@ BAD = [
     ("train.device", None, "one of auto, cpu, cuda"),
     ("train.precision", "fp16", "one of auto, fp32, bf16"),
     ("train.precision", 32, "one of auto, fp32, bf16"),
+    ("augment", None, "a mapping with rotation, scale, shear, shift, elastic"),
+    ("augment.rotation", 181, "a number from 0 to 180"),
+    ("augment.scale", 1, SHARE),
+    ("augment.shear", -0.1, AMOUNT),
+    ("augment.shift", -0.1, SHARE),
+    ("augment.elastic", 1e37, AMOUNT),
     ("plot", False, "a mapping with n_sample, seed"),
     ("plot.n_sample", 0, "a whole number from 1 to 100"),
     ("plot.n_sample", 101, "a whole number from 1 to 100"),
@@ -210,7 +236,7 @@ def test_a_file_that_is_no_mapping_is_one_line(tmp_path, text, message):
 
 def test_a_value_that_holds_itself_is_told_in_short(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(re.sub(r"lr: \S+", "lr: &a [*a]", DEFAULT))
+    path.write_text(re.sub(r"\blr: \S+", "lr: &a [*a]", DEFAULT))
     with pytest.raises(ParamsError, match=r"got \[\["):
         params.load(path)
 
@@ -233,7 +259,7 @@ def test_a_number_of_thousands_of_digits_is_told_in_short(tmp_path):
 
 def test_a_value_of_any_length_is_told_in_short(tmp_path):
     path = tmp_path / "params.yaml"
-    path.write_text(re.sub(r"lr: \S+", f"lr: {'x' * 100_000}", DEFAULT))
+    path.write_text(re.sub(r"\blr: \S+", f"lr: {'x' * 100_000}", DEFAULT))
     with pytest.raises(ParamsError) as caught:
         params.load(path)
     assert len(str(caught.value)) < 300

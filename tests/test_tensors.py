@@ -86,7 +86,7 @@ def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, n_class)
     ],
 )
 def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
-    sizes = {"xdim": 28, "hdim": 16, "ydim": 10, "n_layer": 1, key: value}
+    sizes = {"xdim": 28, "hdim": 16, "ydim": 10, "n_layer": 1, "dropout": 0.0, key: value}
     with pytest.raises(ParamsError) as caught:
         tensors.check_fit(split, ModelParams(**sizes), Path("x.safetensors"))
     assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"

@@ -5,8 +5,9 @@ import torch
 
 from mnist_lstm import device, evaluation, training
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import TrainParams
+from mnist_lstm.params import AugmentParams, TrainParams
 from mnist_lstm.training import DivergedError
+from project import ALL_ON, DEFAULT
 
 SIZES = {"xdim": 28, "hdim": 32, "ydim": 10, "n_layer": 1}
 
@@ -16,11 +17,10 @@ def settings(**changes):
         "epochs": 3,
         "batch_size": 16,
         "lr": 1e-2,
-        "seed": 0,
         "device": "cpu",
         "precision": "fp32",
     }
-    return TrainParams(**(default | changes))
+    return TrainParams(**(DEFAULT["train"] | default | changes))
 
 
 def train(split, **changes):
@@ -28,9 +28,10 @@ def train(split, **changes):
     return run.model, list(training.fit(run, split, split))
 
 
-def started(params, on="cpu", **sizes):
+def started(params, on="cpu", augment=DEFAULT["augment"], **sizes):
     device.make_deterministic(params.seed)
-    return training.Run(LSTMClassifier(**(SIZES | sizes)).to(on), params)
+    classifier = LSTMClassifier(**(SIZES | sizes)).to(on)
+    return training.Run(classifier, params, AugmentParams(**augment))
 
 
 def test_it_learns(split):
@@ -60,6 +61,47 @@ def test_a_step_is_adams(split):
     optimizer.step()
     for ours, theirs in zip(classifier.parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_what_is_judged_and_kept_is_the_average_of_the_weights(split):
+    run = started(settings(ema=0.9))
+    rows = list(training.fit(run, split, split))
+    score = evaluation.score(evaluation.logits(run.averaged, split), split.labels)
+    assert rows[-1]["heldout_loss"] == score.loss
+    assert not torch.equal(run.averaged.lin.weight, run.model.lin.weight)
+    plain = started(settings())
+    list(training.fit(plain, split, split))  # the average changes nothing in how it learns
+    assert torch.equal(plain.model.lin.weight, run.model.lin.weight)
+
+
+def test_label_smoothing_keeps_the_logits_small(split):
+    losses = {}
+    for smoothing in (0.0, 0.2):
+        _, rows = train(split, epochs=40, label_smoothing=smoothing)
+        losses[smoothing] = rows[-1]["heldout_loss"]
+        assert rows[-1]["heldout_accuracy"] == 1.0
+    assert losses[0.0] < 0.1 < losses[0.2] < 0.6
+
+
+def test_one_cycle_spans_all_epochs(split, monkeypatch):
+    run = started(settings(schedule="one_cycle", warmup=0.5))
+    rates = []
+    set_lr = run.optimizer.set_lr
+    monkeypatch.setattr(run.optimizer, "set_lr", lambda lr: (rates.append(lr), set_lr(lr)))
+    list(training.fit(run, split, split))
+    assert len(rates) == 3 * 4
+    assert rates.index(max(rates)) == 5
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_augmentation_is_for_what_is_learnt_from_alone(split):
+    """Nothing moves the weights here: only what is bent is seen to differ."""
+    run = started(
+        settings(epochs=1, lr=1e-12), augment=DEFAULT["augment"] | {"shift": 0.99}
+    )
+    untrained, row = training.fit(run, split, split)
+    assert row["heldout_loss"] == pytest.approx(untrained["heldout_loss"], abs=1e-5)
+    assert abs(row["train_loss"] - untrained["train_loss"]) > 1e-3
 
 
 def test_the_loss_is_the_mean_over_the_images(split):
@@ -177,14 +219,19 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
 @pytest.mark.cuda
 @pytest.mark.parametrize(("hdim", "n_layer"), [(32, 1), (256, 2)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_on_cuda_a_graph_takes_the_very_steps(split, hdim, n_layer, precision, capsys):
+@pytest.mark.parametrize("changes", [{}, ALL_ON], ids=["plain", "all on"])
+def test_on_cuda_a_graph_takes_the_very_steps(
+    split, hdim, n_layer, precision, changes, capsys
+):
     """Bit for bit, an odd last batch included; else a resumed run would go another way."""
     on = device.select("cuda")
     many = split.take(torch.arange(1000) % 60).to(on)
     ends = []
     for graphed in (True, False):
-        params = settings(device="cuda", batch_size=128)
-        run = started(params, on, hdim=hdim, n_layer=n_layer, precision=precision)
+        params = settings(device="cuda", batch_size=128, **changes.get("train", {}))
+        sizes = {"hdim": hdim, "n_layer": n_layer} | changes.get("model", {})
+        augment = DEFAULT["augment"] | changes.get("augment", {})
+        run = started(params, on, augment, precision=precision, **sizes)
         if not graphed:
             run.step = run.take_step
         list(training.fit(run, many, many))

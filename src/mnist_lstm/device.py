@@ -37,7 +37,12 @@ def precision(name: str, device: torch.device) -> str:
 
     ``auto`` is bf16 on a CPU that multiplies it in hardware: faster, and as accurate (see
     benchmarks/README.md). On CUDA it is fp32, until bf16 is measured there.
+
+    Raises:
+        ParamsError: ``bf16`` on a CPU on which PyTorch has no LSTM in it.
     """
+    if name == "bf16" and device.type == "cpu" and not _has_lstm_in_bf16():
+        raise misfit("train.precision", "auto or fp32: this CPU has no LSTM in bf16", name)
     if name != "auto":
         return name
     able = torch.cpu.get_capabilities()
@@ -45,6 +50,18 @@ def precision(name: str, device: torch.device) -> str:
     # The environment may ask PyTorch for less than the processor can do.
     used = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return "bf16" if device.type == "cpu" and native and used else "fp32"
+
+
+def _has_lstm_in_bf16() -> bool:
+    """Say whether the CPU runs an LSTM in bf16; only trying tells."""
+    x = torch.zeros(1, 1, 1)
+    weights = [torch.zeros(4, 1), torch.zeros(4, 1), torch.zeros(4), torch.zeros(4)]
+    with torch.autocast("cpu", torch.bfloat16):
+        try:
+            torch.lstm(x, (x, x), weights, True, 1, 0.0, False, False, True)
+        except RuntimeError:
+            return False
+    return True
 
 
 def describe(device: torch.device, precision: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from mnist_lstm import tensorfile
 from mnist_lstm.errors import UserError
@@ -14,19 +15,35 @@ from mnist_lstm.params import ModelParams
 
 
 class ModelError(UserError):
-    """A model file of other sizes or another form; names the file and what it holds."""
+    """A model file of other settings or another form; names the file and what it holds."""
 
 
 class LSTMClassifier(nn.Module):
     """K layers of an LSTM with D hidden units read L steps of Q values each."""
 
     def __init__(
-        self, xdim: int, hdim: int, ydim: int, n_layer: int, precision: str = "fp32"
+        self,
+        xdim: int,
+        hdim: int,
+        ydim: int,
+        n_layer: int,
+        dropout: float = 0.0,
+        precision: str = "fp32",
     ):
-        """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16."""
+        """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
+
+        While it trains, each value between two layers is left out with chance ``dropout``.
+        """
         super().__init__()
+        self.dropout = dropout
         self.precision = precision
-        self.sizes = {"xdim": xdim, "hdim": hdim, "ydim": ydim, "n_layer": n_layer}
+        self.settings = {
+            "xdim": xdim,
+            "hdim": hdim,
+            "ydim": ydim,
+            "n_layer": n_layer,
+            "dropout": dropout,
+        }
         self.rnn = nn.LSTM(xdim, hdim, n_layer, batch_first=True)
         self.lin = nn.Linear(hdim, ydim)
 
@@ -41,8 +58,23 @@ class LSTMClassifier(nn.Module):
         """
         bf16 = self.precision == "bf16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            rnn_out, _ = self.rnn(x)  # [N x L x D]; the states start at zero
+            dropping = self.training and self.dropout
+            # [N x L x D]; the states start at zero
+            rnn_out = self._drop_between(x) if dropping else self.rnn(x)[0]
             return self.lin(rnn_out[:, -1]).float()
+
+    def _drop_between(self, x: Tensor) -> Tensor:
+        """Run the layers one by one, with dropout between them: [N x L x Q] => [N x L x D].
+
+        ``nn.LSTM`` can do that, but on CUDA from a generator that no checkpoint can hold.
+        """
+        for layer, weights in enumerate(self.rnn.all_weights):
+            if layer:
+                x = dropout(x, self.dropout)
+            zeros = x.new_zeros(1, len(x), self.rnn.hidden_size)
+            # biases, one layer, no dropout in it, training, one direction, batch first
+            x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, True, False, True)[0]
+        return x
 
     def read(self, x: Tensor) -> Tensor:
         """Return the logits after each step, in fp32: [N x L x Q] => [N x L x ydim]."""
@@ -75,8 +107,8 @@ def parameter_table(model: nn.Module) -> list[dict]:
 
 
 def save(model: LSTMClassifier, path: Path) -> None:
-    """Write the weights to ``path``, with the model's sizes."""
-    tensorfile.save(path, model.state_dict(), {"model": model.sizes})
+    """Write the weights to ``path``, with the model's settings."""
+    tensorfile.save(path, model.state_dict(), {"model": model.settings})
 
 
 def load(
@@ -85,20 +117,20 @@ def load(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
 ) -> LSTMClassifier:
-    """Read a model of the sizes in ``params`` from ``path`` onto ``device``, to evaluate.
+    """Read a model of ``params`` from ``path`` onto ``device``, to evaluate it.
 
     Raises:
         TensorFileError: no such file, or damaged.
-        ModelError: other sizes, or weights that don't fit their sizes.
+        ModelError: other settings, or weights that don't fit their sizes.
     """
     weights, about = tensorfile.load(path, writer="train")
-    sizes = about.get("model")
-    if sizes != params.model_dump():
+    settings = about.get("model")
+    if settings != params.model_dump():
         raise ModelError(
-            f"{path}: holds a model of {sizes}, params.yaml asks for "
+            f"{path}: holds a model of {settings}, params.yaml asks for "
             f"{params.model_dump()}; `dvc repro` trains it"
         )
-    model = LSTMClassifier(**sizes, precision=precision)
+    model = LSTMClassifier(**settings, precision=precision)
     expected, found = _forms(model.state_dict()), _forms(weights)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):

@@ -22,6 +22,9 @@ Seed = Annotated[
 ]
 # Above that, PyTorch's float32 has no room for it.
 Rate = Annotated[float, Field(gt=0, lt=1e37, description="a number > 0 and < 1e37")]
+Amount = Annotated[float, Field(ge=0, lt=1e37, description="a number >= 0 and < 1e37")]
+Degrees = Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
+Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 
 
 class _Section(pydantic.BaseModel):
@@ -42,12 +45,13 @@ class PrepareParams(_Section):
 
 
 class ModelParams(_Section):
-    """The sizes of the LSTM: input Q, hidden D, classes, layers K."""
+    """The LSTM: its sizes (input Q, hidden D, classes, layers K), and its dropout."""
 
     xdim: Count
     hdim: Count
     ydim: Count
     n_layer: Count
+    dropout: Share
 
 
 class TrainParams(_Section):
@@ -56,9 +60,28 @@ class TrainParams(_Section):
     epochs: Count
     batch_size: Count
     lr: Rate
+    schedule: Literal["constant", "one_cycle"]
+    warmup: Share
+    final_lr: Amount
+    beta1: Share
+    beta2: Share
+    weight_decay: Amount
+    clip: Amount
+    label_smoothing: Share
+    ema: Share
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]
+
+
+class AugmentParams(_Section):
+    """How far train images are bent, each by chance, at most."""
+
+    rotation: Degrees
+    scale: Share
+    shear: Amount
+    shift: Share
+    elastic: Amount
 
 
 class PlotParams(_Section):
@@ -77,6 +100,7 @@ class Params(_Section):
     prepare: PrepareParams
     model: ModelParams
     train: TrainParams
+    augment: AugmentParams
     plot: PlotParams
 
 
@@ -104,10 +128,19 @@ def load(path: Path = Path("params.yaml")) -> Params:
     # ValueError: not UTF-8, or 2001-99-99. RecursionError: brackets by the thousand.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    return check(values, str(path))
+
+
+def check(values: object, source: str) -> Params:
+    """Return ``values``, as read from ``source``, typed.
+
+    Raises:
+        ParamsError: one line for each thing wrong: source, key, value, what is allowed.
+    """
     try:
         return Params.model_validate(values)
     except pydantic.ValidationError as error:
-        lines = [f"{path}: {_explain(item)}" for item in error.errors()]
+        lines = [f"{source}: {_explain(item)}" for item in error.errors()]
         raise ParamsError("\n".join(lines)) from None
 
 

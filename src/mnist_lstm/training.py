@@ -1,5 +1,6 @@
 """The training loop."""
 
+import copy
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -7,13 +8,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Adam
 from tqdm import tqdm
 
 from mnist_lstm import evaluation
+from mnist_lstm.augmentation import bend
 from mnist_lstm.cudagraph import Graphed
 from mnist_lstm.errors import UserError
-from mnist_lstm.params import TrainParams
+from mnist_lstm.optimizer import AdamW, average, learning_rate
+from mnist_lstm.params import AugmentParams, TrainParams
 from mnist_lstm.tensors import Split
 
 
@@ -24,13 +26,16 @@ class DivergedError(UserError):
 class Run:
     """A training run: all that it takes to go on from between two steps, bit for bit."""
 
-    def __init__(self, model: nn.Module, params: TrainParams):
+    def __init__(self, model: nn.Module, params: TrainParams, augment: AugmentParams):
         self.model = model
+        # what is judged and saved: the average of the weights, or the weights
+        self.averaged = copy.deepcopy(model) if params.ema else model
         self.params = params
-        cuda = next(model.parameters()).is_cuda
-        self.optimizer = Adam(model.parameters(), lr=params.lr, fused=True, capturable=cuda)
-        self.step = Graphed(self.take_step) if cuda else self.take_step
+        self.augment = augment
+        self.optimizer = AdamW(model.parameters(), params)
+        self.step = Graphed(self.take_step) if self.optimizer.cuda else self.take_step
         self.generator = torch.Generator().manual_seed(params.seed)
+        self.taken = 0  # steps, of all epochs
         self.epoch = 0  # the untrained model is judged first
         self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
         self.losses: list[Tensor] = []  # of the epoch's steps; on the device: no waiting
@@ -45,7 +50,8 @@ class Run:
 
     def take_step(self, x: Tensor, y: Tensor) -> Tensor:
         """Learn from a batch, x [B x L x Q] and y int64 [B]; return its mean loss."""
-        loss = cross_entropy(self.model(x), y)
+        logits = self.model(bend(x, self.augment))
+        loss = cross_entropy(logits, y, label_smoothing=self.params.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -80,8 +86,11 @@ class Run:
         """
         self.check()
         tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
-        for i, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{name}": v for name, v in values.items()}
+        if self.averaged is not self.model:
+            averaged = self.averaged.state_dict()
+            tensors |= {f"averaged.{name}": v for name, v in averaged.items()}
+        for name, values in self.optimizer.state.items():
+            tensors |= {f"optimizer.{name}.{i}": v for i, v in enumerate(values)}
         tensors["generator.order"] = self.generator.get_state()
         tensors["generator.cpu"] = torch.get_rng_state()
         if torch.cuda.is_initialized():
@@ -91,12 +100,17 @@ class Run:
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
         tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
-        return tensors, {"epoch": self.epoch, "history": self.history}
+        return tensors, {
+            "epoch": self.epoch,
+            "taken": self.taken,
+            "history": self.history,
+        }
 
     def restore(self, tensors: dict[str, Tensor], about: dict) -> None:
         """Go back to where :meth:`state` was taken."""
         device = next(self.model.parameters()).device
-        self.epoch, self.history = about["epoch"], list(about["history"])
+        self.epoch, self.taken = about["epoch"], about["taken"]
+        self.history = list(about["history"])
         self.generator.set_state(tensors["generator.order"])
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors:
@@ -107,11 +121,11 @@ class Run:
             known = tensors.get(f"logits.{name}")
             self.logits[name] = [] if known is None else [known.to(device)]
         self.model.load_state_dict(_under("model.", tensors))
-        state = self.optimizer.state_dict()
-        for name, values in _under("optimizer.", tensors).items():
-            i, key = name.split(".")
-            state["state"].setdefault(int(i), {})[key] = values
-        self.optimizer.load_state_dict(state)
+        if self.averaged is not self.model:
+            self.averaged.load_state_dict(_under("averaged.", tensors))
+        for name, values in self.optimizer.state.items():
+            for i, value in enumerate(values):
+                value.copy_(tensors[f"optimizer.{name}.{i}"])
 
     def diverged(self, found: str) -> DivergedError:
         """Return the error for what was ``found`` in this epoch."""
@@ -134,8 +148,9 @@ def fit(
 
     Yields:
         ``epoch`` (0: untrained), ``train_loss`` (in nats; the mean over the epoch's images
-        as they were learnt from, or of the untrained model), and at the epoch's end
-        ``train_accuracy``, ``heldout_loss`` and ``heldout_accuracy``.
+        as they were learnt from, bent and with smoothed labels, or of the untrained model),
+        and at the epoch's end ``train_accuracy``, ``heldout_loss`` and
+        ``heldout_accuracy`` of ``run.averaged``.
 
     Raises:
         DivergedError: a loss or a weight that is not finite.
@@ -155,11 +170,16 @@ def train_epoch(run: Run, train: Split, tick: Callable[[], None]) -> float:
     if run.order is None:
         run.order = torch.randperm(len(train), generator=run.generator)
     done = len(run.losses) * size
+    steps = run.params.epochs * math.ceil(len(train) / size)
     run.model.train()
     with Progress(len(train), f"epoch {run.epoch}/{run.params.epochs}", done) as progress:
         for x, y in train.batches(size, run.order, done):
+            run.optimizer.set_lr(learning_rate(run.params, run.taken, steps))
             loss = run.step(x, y)
             run.losses.append(loss)
+            run.taken += 1
+            if run.averaged is not run.model:
+                average(run.averaged, run.model, run.params.ema, run.taken)
             progress.advance(len(y), loss)
             tick()
     run.check()
@@ -183,7 +203,7 @@ def _judge(
     row = {}
     for name, split in {"train": train, "heldout": heldout}.items():
         found = run.logits[name]
-        for logits in evaluation.logits_by_batch(run.model, split, sum(map(len, found))):
+        for logits in evaluation.logits_by_batch(run.averaged, split, sum(map(len, found))):
             found.append(logits)
             tick()
         score = evaluation.score(torch.cat(found), split.labels)
