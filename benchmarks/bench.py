@@ -149,6 +149,7 @@ def compare(project: Path, quick: bool) -> dict:
     with (
         ways.Way(ways.notebook, project / "data" / "raw", n) as theirs,
         ways.Way(ways.project, project / "data" / "prepared", n) as ours,
+        ways.Way(ways.gemm) as gemm,
     ):
         turns = {"notebook": [], "project": []}
         peaks = []
@@ -157,7 +158,7 @@ def compare(project: Path, quick: bool) -> dict:
             for name, way in order[:: -1 if epoch % 2 else 1]:
                 turns[name].append(way.ask("turn"))
                 print(f"epoch {epoch} {name:9}{turns[name][-1]}", flush=True)
-            peaks.append(ours.ask("peak_gemm")["peak_gemm_flops"])
+            peaks.append(gemm.ask("peak")["peak_gemm_flops"])
         found = {"peak_gemm_flops": max(peaks)} | ours.ask("about")
         found |= figures(turns["project"]) | ours.ask("memory")
         result = {
@@ -170,6 +171,7 @@ def compare(project: Path, quick: bool) -> dict:
     flop *= (n or 60_000) / (batches * settings.train.batch_size)
     found["train_flops"] = flop / found["train"]["median"]
     found["share_of_peak"] = found["train_flops"] / found["peak_gemm_flops"]
+    result["images"] = {"train": n or 60_000, "evaluate": n + n if n else 70_000}
     result["ratio"] = {
         name: median(result["project"], name) / median(result["notebook"], name)
         for name in ("train", "evaluate", "job")
@@ -239,8 +241,9 @@ def table(result: dict) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines += [
         "",
-        f"{ours['machine']}, {result['cpu']['name']}. Training runs at "
-        f"{ours['train_flops'] / 1e9:.0f} GFLOP/s, {ours['share_of_peak']:.0%} of the "
+        f"{ours['machine']}, {result['cpu']['name']}. This project trains on "
+        f"{pace(result, 'train')} and evaluates {pace(result, 'evaluate')}. Training runs "
+        f"at {ours['train_flops'] / 1e9:.0f} GFLOP/s, {ours['share_of_peak']:.0%} of the "
         f"{ours['peak_gemm_flops'] / 1e9:.0f} GFLOP/s that a product of matrices reached "
         f"in the same run in {ours['precision']}.",
     ]
@@ -253,6 +256,12 @@ def table(result: dict) -> str:
             + ".",
         ]
     return "\n".join(lines)
+
+
+def pace(result: dict, name: str) -> str:
+    """Return how many images this project goes through in a second."""
+    seconds = result["project"][name]["median"]
+    return f"{result['images'][name] / seconds:,.0f} images/s"
 
 
 def with_table(readme: str, path: Path) -> str:

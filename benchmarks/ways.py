@@ -151,8 +151,15 @@ def project(pipe: object, prepared: Path, n: int | None) -> None:
         def about() -> dict:
             return {"machine": device.describe(on, precision), "precision": precision}
 
-        answers = {"turn": turn, "memory": memory, "about": about}
-        serve(pipe, answers | {"peak_gemm": lambda: peak_gemm(on, precision)})
+        serve(pipe, {"turn": turn, "memory": memory, "about": about})
+
+
+def gemm(pipe: object) -> None:
+    """What the device can do at most, in the precision that this project trains in."""
+    settings = params.load()
+    on = device.select(settings.train.device)
+    precision = device.precision(settings.train.precision, on)
+    serve(pipe, {"peak": lambda: peak_gemm(on, precision)})
 
 
 def peak_gemm(on: torch.device, precision: str) -> dict:

@@ -28,7 +28,6 @@ def main() -> None:
 def evaluate(settings: params.Params) -> None:
     """Write what the model is worth."""
     device.make_deterministic(seed=0)  # nothing is drawn; the algorithms matter
-    device.keep_memory()
     on = device.select(settings.train.device)
     precision = device.precision(settings.train.precision, on)
     path = Path("models/model.safetensors")
