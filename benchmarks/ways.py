@@ -5,6 +5,7 @@ the way that memory is kept holds for a whole process, and so does its peak.
 """
 
 import gzip
+import itertools
 import multiprocessing
 import resource
 import shutil
@@ -17,7 +18,8 @@ from typing import Self
 
 import torch
 
-from mnist_lstm import checkpoint, device, model, params, tensors, training
+import study
+from mnist_lstm import checkpoint, device, model, params, preparation, tensors, training
 
 
 class Way:
@@ -152,6 +154,27 @@ def project(pipe: object, prepared: Path, n: int | None) -> None:
             return {"machine": device.describe(on, precision), "precision": precision}
 
         serve(pipe, {"turn": turn, "memory": memory, "about": about})
+
+
+def recipe(pipe: object, name: str, raw: Path, n: int | None) -> None:
+    """A recipe of this project: each turn is its whole training, with the next seed."""
+    overrides = study.read(Path("recipes", name))
+    settings = study.overridden(params.load(), overrides)
+    on = device.select(settings.train.device)
+    precision = device.precision(settings.train.precision, on)
+    splits = [split.take(torch.arange(len(split))[:n]) for split in preparation.read(raw)]
+    splits = [split.to(on) for split in splits]
+    device.keep_memory()
+    seeds = itertools.count()
+
+    def turn() -> dict:
+        found = study.run(settings, next(seeds), on, precision, *splits)
+        return {
+            "train": sum(found["seconds"]),
+            "test_accuracy": found["heldout_accuracy"][-1],
+        }
+
+    serve(pipe, {"turn": turn})
 
 
 def gemm(pipe: object) -> None:

@@ -18,7 +18,14 @@ ROOT = Path(__file__).parent.parent
 DEFAULT = {
     "data": {"name": "mnist"},
     "prepare": {"valid_size": 0, "seed": 0},
-    "model": {"xdim": 28, "hdim": 256, "ydim": 10, "n_layer": 2, "dropout": 0.0},
+    "model": {
+        "xdim": 28,
+        "hdim": 256,
+        "ydim": 10,
+        "n_layer": 2,
+        "dropout": 0.0,
+        "init": "pytorch",
+    },
     "train": {
         "epochs": 5,
         "batch_size": 256,
@@ -46,7 +53,7 @@ TINY = DEFAULT | {
 }
 # Everything that the default leaves off, at once.
 ALL_ON = {
-    "model": {"dropout": 0.2},
+    "model": {"dropout": 0.2, "init": "keras"},
     "train": {
         "schedule": "one_cycle",
         "final_lr": 1e-4,

@@ -1,6 +1,7 @@
 """The benchmarks do the work that they time, and the README shows what they found."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,12 +12,15 @@ sys.path.insert(0, str(Path("benchmarks").resolve()))
 
 import bench
 import notebook
+import race
+import recipes
 import study
+import sweep
 import ways
 from mnist_lstm import datasets, params, preparation, tensors
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.params import ModelParams, ParamsError
-from project import TINY
+from project import DEFAULT, TINY, create
 
 RECIPES = sorted(path.name for path in Path("recipes").iterdir())
 
@@ -56,7 +60,7 @@ def test_the_default_step_takes_35_gflop():
     from torch.utils.flop_counter import FlopCounterMode
 
     n, length, q, d = 3, 4, 5, 6
-    sizes = ModelParams(xdim=q, hdim=d, ydim=10, n_layer=2, dropout=0.0)
+    sizes = ModelParams(**(DEFAULT["model"] | {"xdim": q, "hdim": d}))
     x = torch.rand(length, n, q)
     with FlopCounterMode(display=False) as counter:
         steps = list(x)
@@ -69,7 +73,7 @@ def test_the_default_step_takes_35_gflop():
                 steps[t] = h
         (h @ torch.rand(d, 10, requires_grad=True)).sum().backward()
     assert ways.flop_a_step(sizes, n, length) == counter.get_total_flops()
-    default = ModelParams(xdim=28, hdim=256, ydim=10, n_layer=2, dropout=0.0)
+    default = ModelParams(**DEFAULT["model"])
     assert ways.flop_a_step(default, 256, 28) == pytest.approx(34.7e9, rel=0.01)
 
 
@@ -107,9 +111,8 @@ def digits(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_for_a_few_steps(name, digits):
     settings = study.overridden(params.load(), study.read(Path("recipes", name)))
-    assert settings.model == params.load().model.model_copy(
-        update={"dropout": settings.model.dropout}
-    )  # the notebook's model
+    sizes = {"xdim", "hdim", "ydim", "n_layer"}  # the notebook's model
+    assert settings.model.model_dump(include=sizes).items() <= DEFAULT["model"].items()
     few = study.overridden(settings, ["train.epochs=1", "model.hdim=16"])
     study.study(name, few, seeds=1)
     (run,) = json.loads(Path(f"benchmarks/results/study-{name}.json").read_text())["runs"]
@@ -141,8 +144,47 @@ def test_a_study_goes_on_with_the_next_seed_and_never_mixes_parameters(digits):
     assert json.loads(path.read_text())["runs"] == both
 
 
+def test_the_race_goes_on_until_the_notebooks_way_is_there(digits):
+    """Each epoch is answered by a whole run of the recipe."""
+    epochs, runs = race.race(Path("data/raw"), target=0.3, n=1400)
+    assert len(epochs) == len(runs) >= 1
+    reached = [epoch["test_accuracy"] >= 0.3 for epoch in epochs]
+    assert reached == [False] * (len(epochs) - 1) + [True]
+    found = race.summary(epochs, runs)
+    assert 0 < found["ratio"]["training_and_evaluating"] < found["ratio"]["training"]
+    assert found["fast"]["mean"] > 0.1
+
+
+def test_a_sweep_is_queued_run_and_read_back(tmp_path):
+    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
+    overrides = ["train.epochs=1", "prepare.valid_size=100"]
+    found = sweep.sweep(project.path, overrides, (12, 4))
+    assert found.hdim.tolist() == [4, 12]
+    assert found.parameters.tolist() == [594, 2146]
+    assert found.valid_accuracy.between(0.02, 1).all()
+    assert found.seconds.between(1, 300).all()
+    sweep.draw(found, tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 5000
+
+
+def test_the_table_of_recipes_is_that_of_the_studies():
+    studies = recipes.read(recipes.RESULTS)
+    assert studies
+    readme = Path("README.md").read_text()
+    assert recipes.with_table(readme, studies) == readme
+    for name, found in studies.items():
+        overrides = study.read(Path("recipes", name))
+        now = study.overridden(params.load(), overrides).model_dump()
+        assert found["params"] == now  # what was measured is what the recipe says
+        assert found["heldout"] == "test"
+        figures = study.summary(found["runs"])
+        assert {key: found[key] for key in figures} == figures
+
+
 def test_the_readme_shows_the_committed_figures():
     readme = Path("README.md").read_text()
-    path = Path("benchmarks/results/speed-cpu-avx512-2core.json")
-    assert bench.with_table(readme, path) == readme
-    assert "| training, an epoch |" in readme
+    shown = re.findall(r"<!-- make bench: (speed-.*json) -->", readme)
+    assert "speed-cpu-avx512-2core.json" in shown
+    for name in shown:
+        assert bench.with_table(readme, bench.RESULTS / name) == readme
+    assert readme.count("| training, an epoch |") == len(shown)

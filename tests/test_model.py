@@ -6,8 +6,9 @@ from mnist_lstm import device, model, tensorfile, tensors
 from mnist_lstm.model import LSTMClassifier, ModelError
 from mnist_lstm.params import ModelParams
 from mnist_lstm.tensorfile import TensorFileError
+from project import DEFAULT
 
-PARAMS = ModelParams(xdim=28, hdim=16, ydim=10, n_layer=2, dropout=0.0)
+PARAMS = ModelParams(**(DEFAULT["model"] | {"hdim": 16}))
 
 
 @pytest.fixture
@@ -70,6 +71,18 @@ def test_its_weights_are_those_of_a_plain_nn_lstm(classifier):
     torch.testing.assert_close(classifier(x), expected)
 
 
+def test_keras_opens_the_forget_gates_and_draws_orthogonal_states():
+    torch.manual_seed(0)
+    drawn = LSTMClassifier(28, 64, 10, 2, init="keras")
+    for layer in range(2):
+        w_ih, w_hh, b_ih, b_hh = drawn.rnn.all_weights[layer]
+        torch.testing.assert_close(w_hh.T @ w_hh, torch.eye(64), rtol=0, atol=1e-5)
+        limit = (6 / (w_ih.shape[0] + w_ih.shape[1])) ** 0.5  # Glorot's
+        assert 0.97 * limit < w_ih.abs().max() <= limit
+        assert (b_ih + b_hh).tolist() == [0.0] * 64 + [1.0] * 64 + [0.0] * 128
+    assert drawn.lin.bias.tolist() == [0.0] * 10
+
+
 def test_dropout_is_between_layers_and_while_training_alone(classifier):
     dropping = LSTMClassifier(28, 16, 10, 2, dropout=0.5)
     dropping.load_state_dict(classifier.state_dict())
@@ -125,9 +138,8 @@ def test_a_model_of_other_params_is_refused_with_both(classifier, tmp_path):
     with pytest.raises(ModelError) as caught:
         model.load(path, PARAMS.model_copy(update={"hdim": 17}))
     assert str(caught.value) == (
-        f"{path}: holds a model of "
-        "{'xdim': 28, 'hdim': 16, 'ydim': 10, 'n_layer': 2, 'dropout': 0.0}, params.yaml "
-        "asks for {'xdim': 28, 'hdim': 17, 'ydim': 10, 'n_layer': 2, 'dropout': 0.0}; "
+        f"{path}: holds a model of {classifier.settings}, params.yaml asks for "
+        f"{classifier.settings | {'hdim': 17}}; "
         "`dvc repro` trains it"
     )
 

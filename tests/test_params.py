@@ -81,7 +81,7 @@ BAD = [
     ("prepare.seed", 2**32, SEED),
     ("prepare.seed", 1.5, SEED),
     ("prepare.seed", "zero", SEED),
-    ("model", 3, "a mapping with xdim, hdim, ydim, n_layer, dropout"),
+    ("model", 3, "a mapping with xdim, hdim, ydim, n_layer, dropout, init"),
     ("model.xdim", [28], COUNT),
     ("model.xdim", 0, COUNT),
     ("model.xdim", {"width": 28}, COUNT),
@@ -98,6 +98,7 @@ BAD = [
     ("model.n_layer", 0, COUNT),
     ("model.n_layer", datetime.date(2026, 1, 2), COUNT),
     ("model.dropout", 1, SHARE),
+    ("model.init", "glorot", "one of pytorch, keras"),
     ("model.dropout", -0.1, SHARE),
     (
         "train",

@@ -7,6 +7,7 @@ from mnist_lstm import tensorfile, tensors
 from mnist_lstm.params import ModelParams, ParamsError
 from mnist_lstm.tensorfile import TensorFileError
 from mnist_lstm.tensors import SplitError
+from project import DEFAULT
 
 
 def test_a_split_comes_back_as_it_was_saved(split, tmp_path):
@@ -86,7 +87,7 @@ def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, n_class)
     ],
 )
 def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, key, value, fits):
-    sizes = {"xdim": 28, "hdim": 16, "ydim": 10, "n_layer": 1, "dropout": 0.0, key: value}
+    sizes = DEFAULT["model"] | {key: value}
     with pytest.raises(ParamsError) as caught:
         tensors.check_fit(split, ModelParams(**sizes), Path("x.safetensors"))
     assert str(caught.value) == f"params.yaml: model.{key} must be {fits}, got {value}"

@@ -28,11 +28,13 @@ class LSTMClassifier(nn.Module):
         ydim: int,
         n_layer: int,
         dropout: float = 0.0,
+        init: str = "pytorch",
         precision: str = "fp32",
     ):
         """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
 
         While it trains, each value between two layers is left out with chance ``dropout``.
+        ``init`` says whose defaults the weights are drawn by: pytorch's or keras's.
         """
         super().__init__()
         self.dropout = dropout
@@ -43,9 +45,12 @@ class LSTMClassifier(nn.Module):
             "ydim": ydim,
             "n_layer": n_layer,
             "dropout": dropout,
+            "init": init,
         }
         self.rnn = nn.LSTM(xdim, hdim, n_layer, batch_first=True)
         self.lin = nn.Linear(hdim, ydim)
+        if init == "keras":
+            _draw_as_keras(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify sequences of any length by the last step's output.
@@ -80,6 +85,25 @@ class LSTMClassifier(nn.Module):
         """Return the logits after each step, in fp32: [N x L x Q] => [N x L x ydim]."""
         rnn_out, _ = self.rnn(x)
         return self.lin(rnn_out)
+
+
+@torch.no_grad()
+def _draw_as_keras(model: LSTMClassifier) -> None:
+    """Draw Glorot's weights, orthogonal ones for the states; open the forget gates.
+
+    PyTorch draws all by the hidden size, and so small that a row of 28 values hardly moves
+    256 units: it learns late.
+    Source: https://keras.io/api/layers/recurrent_layers/lstm/
+    """
+    for name, values in model.named_parameters():
+        if "weight_hh" in name:
+            nn.init.orthogonal_(values)
+        elif "weight" in name:
+            nn.init.xavier_uniform_(values)
+        else:
+            values.zero_()
+        if "bias_ih" in name:  # gates: input, forget, cell, output
+            values.chunk(4)[1].fill_(1)
 
 
 def count_by_layer(model: LSTMClassifier) -> dict[str, int]:

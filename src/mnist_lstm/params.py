@@ -45,13 +45,14 @@ class PrepareParams(_Section):
 
 
 class ModelParams(_Section):
-    """The LSTM: its sizes (input Q, hidden D, classes, layers K), and its dropout."""
+    """The LSTM: sizes (input Q, hidden D, classes, layers K), dropout, first weights."""
 
     xdim: Count
     hdim: Count
     ydim: Count
     n_layer: Count
     dropout: Share
+    init: Literal["pytorch", "keras"]
 
 
 class TrainParams(_Section):
