@@ -1,9 +1,10 @@
 """How a training step grows with hdim, batch and sequence length; part of `make bench`.
 
 Each point is the median of some steps of the model of params.yaml with one size changed, on
-random sequences, in float32 and bfloat16: a CSV and a chart.
+random sequences, in float32 and, where the device can, in bfloat16: a CSV and a chart.
 """
 
+import contextlib
 import statistics
 from pathlib import Path
 
@@ -21,7 +22,6 @@ AXES = {
     "length": (28, 56, 112, 196, 392, 784),
 }
 WORDS = {"hdim": "hidden size", "batch_size": "batch", "length": "sequence length"}
-PRECISIONS = ("fp32", "bf16")
 WARM_UP, STEPS = 4, 5
 
 
@@ -31,17 +31,28 @@ def main(path: Path, precision: str) -> None:
     device.keep_memory()
     settings = params.load()
     on = device.select(settings.train.device)
+    able = precisions(on)
     rows = []
     for axis, values in AXES.items():
         for value in values:
-            rows += measure(settings, on, axis, value)
-            print(*rows[-len(PRECISIONS) :], sep="\n", flush=True)
+            rows += measure(settings, on, able, axis, value)
+            print(*rows[-len(able) :], sep="\n", flush=True)
     found = pd.DataFrame(rows)
     found.to_csv(path.with_suffix(".csv"), index=False, lineterminator="\n")
     draw(found, path.with_suffix(".png"), precision)
 
 
-def measure(settings: params.Params, on: torch.device, axis: str, value: int) -> list[dict]:
+def precisions(on: torch.device) -> list[str]:
+    """Return the precisions in which ``on`` runs an LSTM."""
+    able = ["fp32"]
+    with contextlib.suppress(params.ParamsError):
+        able.append(device.precision("bf16", on))
+    return able
+
+
+def measure(
+    settings: params.Params, on: torch.device, able: list[str], axis: str, value: int
+) -> list[dict]:
     """Return a row for each precision, measured in turn: seconds, sequences/s, GFLOP/s."""
     sizes, n, length = settings.model, settings.train.batch_size, 28
     if axis == "hdim":
@@ -53,15 +64,15 @@ def measure(settings: params.Params, on: torch.device, axis: str, value: int) ->
     x = torch.rand(n, length, sizes.xdim, device=on)
     y = torch.randint(sizes.ydim, (n,), device=on)
     runs = {}
-    for name in PRECISIONS:
+    for name in able:
         classifier = model.LSTMClassifier(**sizes.model_dump(), precision=name).to(on)
         runs[name] = training.Run(classifier, settings.train, settings.augment)
-    times = {name: [] for name in PRECISIONS}
+    times = {name: [] for name in able}
     for _ in range(WARM_UP + STEPS):
         for name, run in runs.items():
             times[name].append(ways.seconds(on, lambda run=run: run.step(x, y)))
     rows = []
-    for name in PRECISIONS:
+    for name in able:
         median = statistics.median(times[name][WARM_UP:])
         rows.append(
             {

@@ -1,7 +1,8 @@
 """What the recipes reach, from the studies of `study.py`: ``python benchmarks/recipes.py``.
 
-Puts a table into the README, and draws ``benchmarks/results/recipes.png``: errors on the
-test split by images seen.
+Puts a table into the README and the log of what was tried on the validation split into
+benchmarks/README.md, and draws ``benchmarks/results/recipes.png``: errors on the test split
+by images seen.
 """
 
 import json
@@ -10,17 +11,25 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from mnist_lstm import params
+
 RESULTS = Path("benchmarks/results")
 NAMES = ("notebook", "fast", "record")
 BEGIN, END = "<!-- benchmarks/recipes.py -->\n", "\n<!-- benchmarks/recipes.py: end -->"
+LEFT_OUT = ("prepare.valid_size", "train.epochs")  # of what a trial changed
 
 
 def main() -> None:
     """Write the chart and the table."""
     studies = read(RESULTS)
     draw(studies, RESULTS / "recipes.png")
-    readme = Path("README.md")
-    readme.write_text(with_table(readme.read_text(), studies))
+    for path, text in {
+        Path("README.md"): table(studies),
+        Path("benchmarks/README.md"): trials(
+            RESULTS / "trials", params.load().model_dump()
+        ),
+    }.items():
+        path.write_text(with_table(path.read_text(), text))
 
 
 def read(folder: Path) -> dict[str, dict]:
@@ -54,16 +63,45 @@ def table(studies: dict[str, dict]) -> str:
     return "\n".join(rows)
 
 
+def trials(folder: Path, default: dict) -> str:
+    """Return a row for each trial, the best first within the same epochs, as Markdown."""
+    found = [json.loads(path.read_text()) for path in folder.glob("study-*.json")]
+    found.sort(key=lambda study: (study["params"]["train"]["epochs"], -study["mean"]))
+    rows = [
+        "| epochs | other than the default | validation accuracy | seeds |",
+        "|---|---|---|---|",
+    ]
+    for study in found:
+        cells = [
+            str(study["params"]["train"]["epochs"]),
+            ", ".join(f"`{change}`" for change in changes(study["params"], default)),
+            f"{study['mean']:.2%}",
+            str(len(study["runs"])),
+        ]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def changes(values: dict, default: dict) -> list[str]:
+    """Return KEY=VALUE for each parameter that differs from ``default``."""
+    return [
+        f"{leaf}={value:g}" if isinstance(value, float) else f"{leaf}={value}"
+        for section, leaves in values.items()
+        for leaf, value in leaves.items()
+        if value != default[section][leaf] and f"{section}.{leaf}" not in LEFT_OUT
+    ]
+
+
 def duration(seconds: float) -> str:
     """Return ``seconds`` as a person says them."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def with_table(readme: str, studies: dict[str, dict]) -> str:
-    """Return the README with the table in place of the old."""
+def with_table(readme: str, rows: str) -> str:
+    """Return the README with ``rows`` in place of the old table."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + table(studies) + END + after
+    return before + BEGIN + rows + END + after
 
 
 def draw(studies: dict[str, dict], path: Path) -> None:

@@ -170,11 +170,17 @@ def test_a_sweep_is_queued_run_and_read_back(tmp_path):
 def test_the_table_of_recipes_is_that_of_the_studies():
     studies = recipes.read(recipes.RESULTS)
     assert studies
-    readme = Path("README.md").read_text()
-    assert recipes.with_table(readme, studies) == readme
+    shown = {
+        "README.md": recipes.table(studies),
+        "benchmarks/README.md": recipes.trials(recipes.RESULTS / "trials", DEFAULT),
+    }
+    for name, table in shown.items():
+        readme = Path(name).read_text()
+        assert recipes.with_table(readme, table) == readme
     for name, found in studies.items():
         overrides = study.read(Path("recipes", name))
-        now = study.overridden(params.load(), overrides).model_dump()
+        default = params.Params.model_validate(DEFAULT)
+        now = study.overridden(default, overrides).model_dump()
         assert found["params"] == now  # what was measured is what the recipe says
         assert found["heldout"] == "test"
         figures = study.summary(found["runs"])

@@ -191,6 +191,16 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
     assert experiment["metrics/train.json"]["heldout"] == "valid"
 
 
+def test_a_recipe_is_run_as_the_readme_says(copy):
+    output = copy.run("bash", "-c", "dvc exp run $(cat recipes/fast)")
+    assert {"train", "evaluate", "plot"} <= set(ran(output))
+    assert not {"download", "prepare"} & set(ran(output))
+    settings = yaml.safe_load(copy.text("params.yaml"))
+    assert settings["train"]["schedule"] == "one_cycle"
+    assert settings["model"]["init"] == "keras"
+    assert len(copy.table("plots/history.csv")) == 1 + settings["train"]["epochs"]
+
+
 def test_a_queued_sweep_runs_the_code_that_was_queued(copy):
     copy.dvc("exp", "run", "--queue", "-S", "model.hdim=8,12")
     module = copy.path / "src/mnist_lstm/model.py"

@@ -56,7 +56,5 @@ def _elastic(x: Tensor, pixels: float) -> Tensor:
     n, length, q = x.shape
     knots = torch.randn(n, 2, _KNOTS, _KNOTS, device=x.device)
     field = interpolate(knots, (length, q), mode="bicubic", align_corners=True)
-    size = torch.full((2,), 2.0 * pixels, device=x.device)
-    size[0] /= q
-    size[1] /= length
-    return field.permute(0, 2, 3, 1) * size
+    right, below = field.unbind(1)
+    return torch.stack([right * (2 * pixels / q), below * (2 * pixels / length)], 3)

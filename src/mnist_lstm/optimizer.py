@@ -83,9 +83,8 @@ def learning_rate(params: TrainParams, step: int, steps: int) -> float:
     if step + 1 < rising:
         return params.lr * (step + 1) / rising
     done = (step + 1 - rising) / (steps - rising)  # 1 at the last step
-    return (
-        params.final_lr + (params.lr - params.final_lr) * (1 + math.cos(math.pi * done)) / 2
-    )
+    share = (1 + math.cos(math.pi * done)) / 2
+    return params.final_lr + share * (params.lr - params.final_lr)
 
 
 @torch.no_grad()
