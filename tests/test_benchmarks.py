@@ -11,13 +11,14 @@ import torch
 sys.path.insert(0, str(Path("benchmarks").resolve()))
 
 import bench
+import growth
 import notebook
 import race
 import recipes
 import study
 import sweep
 import ways
-from mnist_lstm import datasets, params, preparation, tensors
+from mnist_lstm import datasets, device, params, preparation, tensors
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.params import ModelParams, ParamsError
 from project import DEFAULT, TINY, create
@@ -75,6 +76,18 @@ def test_the_default_step_takes_35_gflop():
     assert ways.flop_a_step(sizes, n, length) == counter.get_total_flops()
     default = ModelParams(**DEFAULT["model"])
     assert ways.flop_a_step(default, 256, 28) == pytest.approx(34.7e9, rel=0.01)
+
+
+def test_a_step_is_measured_in_each_precision_that_the_device_has():
+    cpu = torch.device("cpu")
+    able = growth.precisions(cpu)
+    assert able == (["fp32", "bf16"] if device._has_lstm_in_bf16() else ["fp32"])
+    settings = params.Params.model_validate(TINY)
+    rows = growth.measure(settings, cpu, able, "hdim", 8)
+    assert [row["precision"] for row in rows] == able
+    for row in rows:
+        flop = ways.flop_a_step(settings.model.model_copy(update={"hdim": 8}), 64, 28)
+        assert row["gflops"] == pytest.approx(flop / row["seconds_a_step"] / 1e9, rel=0.2)
 
 
 def test_a_study_tells_mean_spread_and_interval():

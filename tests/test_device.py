@@ -114,6 +114,28 @@ def test_a_buffer_that_is_freed_is_not_asked_for_again():
     assert page_faults("device.keep_memory()") < 0.5 * page_faults("")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's function")
+def test_what_is_kept_and_not_used_can_be_given_back():
+    code = (
+        "import re, torch\n"
+        "from pathlib import Path\n"
+        "from mnist_lstm import device\n"
+        "def held():\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmRSS:\\s+(\\d+)', status)[1]) / 1024\n"
+        "device.keep_memory()\n"
+        "before = held()\n"
+        "big = [torch.ones(2**24) for _ in range(4)]\n"
+        "small = torch.ones(2**10)\n"  # lies above, so that the heap cannot shrink
+        "del big\n"
+        "kept = held()\n"
+        "device.trim_memory()\n"
+        "print(kept - before > 200, held() - before < 50)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True True\n", done.stdout + done.stderr
+
+
 def test_a_seed_fixes_what_is_drawn():
     said = device.make_deterministic(3)
     assert said == "seed 3, only deterministic algorithms, none chosen by timing"

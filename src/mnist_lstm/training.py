@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from mnist_lstm import evaluation
+from mnist_lstm import device, evaluation
 from mnist_lstm.augmentation import bend
 from mnist_lstm.cudagraph import Graphed
 from mnist_lstm.errors import UserError
@@ -158,6 +158,7 @@ def fit(
     while run.epoch <= run.params.epochs:
         learnt = {}
         if run.epoch > 0:
+            device.trim_memory()  # judging leaves it in pieces that fit no step
             learnt["train_loss"] = train_epoch(run, train, tick)
         row = {"epoch": run.epoch} | _judge(run, train, heldout, tick) | learnt
         run.end_epoch(row)
