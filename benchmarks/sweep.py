@@ -7,11 +7,11 @@ validation and on the test split, seconds that the experiment took, all stages) 
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import matplotlib as mpl
@@ -23,12 +23,11 @@ import study
 from mnist_lstm import errors
 
 HDIM = (16, 32, 64, 128, 256, 512)
-VALID = "prepare.valid_size=5000"
 
 
 def main() -> None:
     """Run the sweep."""
-    overrides = study.read(Path("recipes/fast"))
+    overrides = [*study.read(Path("recipes/fast")), "prepare.valid_size=5000"]
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "project"
         subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
@@ -42,26 +41,23 @@ def main() -> None:
 def sweep(clone: Path, overrides: list[str], hdim: tuple[int, ...]) -> pd.DataFrame:
     """Queue an experiment for each hidden size and run them; return a row each."""
     sizes = "model.hdim=" + ",".join(map(str, hdim))
-    changes = [word for change in (*overrides, VALID, sizes) for word in ("-S", change)]
+    changes = [word for change in (*overrides, sizes) for word in ("-S", change)]
     dvc(clone, "repro", "prepare")  # once, for all
     dvc(clone, "exp", "run", "--queue", *changes)
-    last = time.monotonic()
+    begun = time.time()
     dvc(clone, "queue", "start", "--jobs", "1")
-    seconds = {}  # by the name of the experiment
-    while len(seconds) < len(hdim):
-        time.sleep(0.5)
-        status = dvc(clone, "queue", "status")
+    while (status := dvc(clone, "queue", "status")).count("Success") < len(hdim):
         if "Failed" in status:
             raise errors.UserError(f"an experiment failed:\n{status}")
-        for name in re.findall(r"^\S+ +(\S+) .* Success", status, re.MULTILINE):
-            if name not in seconds:
-                now = time.monotonic()
-                seconds[name], last = now - last, now
-    return rows(json.loads(dvc(clone, "exp", "show", "--json")), seconds)
+        time.sleep(5)
+    return rows(json.loads(dvc(clone, "exp", "show", "--json")), begun)
 
 
-def rows(shown: list[dict], seconds: dict[str, float]) -> pd.DataFrame:
-    """Return a row for each experiment of ``dvc exp show --json``, by its hidden size."""
+def rows(shown: list[dict], begun: float) -> pd.DataFrame:
+    """Return a row for each experiment of ``dvc exp show --json``, by its hidden size.
+
+    They ran one after the other, from the second ``begun`` on, each committed at its end.
+    """
     found = []
     for experiment in [e for commit in shown for e in commit.get("experiments") or []]:
         (revision,) = experiment["revs"]
@@ -73,10 +69,12 @@ def rows(shown: list[dict], seconds: dict[str, float]) -> pd.DataFrame:
                 "parameters": metrics["model"]["parameters"],
                 "valid_accuracy": metrics["evaluate"]["valid"]["accuracy"],
                 "test_accuracy": metrics["evaluate"]["test"]["accuracy"],
-                "seconds": round(seconds[experiment["name"]], 1),
+                "ended": datetime.fromisoformat(data["timestamp"]).timestamp(),
             }
         )
-    return pd.DataFrame(found).sort_values("hdim", ignore_index=True)
+    table = pd.DataFrame(found).sort_values("ended")
+    table["seconds"] = table.ended.diff().fillna(table.ended - begun).round()
+    return table.drop(columns="ended").sort_values("hdim", ignore_index=True)
 
 
 def dvc(project: Path, *arguments: str) -> str:
