@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 import bench
 import study
@@ -93,13 +94,20 @@ def draw(found: pd.DataFrame, path: Path) -> None:
     """Draw accuracy over parameters and over time."""
     mpl.use("agg")
     figure, panels = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
-    words = {"parameters": "parameters", "seconds": "seconds, all stages"}
-    for panel, (column, label) in zip(panels, words.items(), strict=True):
+    axes = (
+        ("parameters", "parameters", [1]),
+        ("seconds", "seconds, all stages", [1, 2, 5]),
+    )
+    for panel, (column, label, ticks) in zip(panels, axes, strict=True):
         panel.plot(found[column], 100 * found.valid_accuracy, marker="o", ms=4)
         for row in found.itertuples():
             at = (getattr(row, column), 100 * row.valid_accuracy)
-            panel.annotate(row.hdim, at, (3, -11), textcoords="offset points", fontsize=8)
+            panel.annotate(row.hdim, at, (4, -11), textcoords="offset points", fontsize=8)
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.xaxis.set_major_locator(LogLocator(subs=ticks, numticks=12))
+        panel.margins(0.12)
         panel.set_xlabel(label)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("accuracy on the validation split, %")
