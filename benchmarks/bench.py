@@ -269,9 +269,14 @@ def with_table(readme: str, path: Path) -> str:
     begin, end = f"<!-- make bench: {path.name} -->\n", "\n<!-- make bench: end -->"
     if begin not in readme:  # of another machine
         return readme
-    before, _, rest = readme.partition(begin)
+    return between(readme, begin, table(json.loads(path.read_text())), end)
+
+
+def between(text: str, begin: str, rows: str, end: str) -> str:
+    """Return ``text`` with ``rows`` in place of what stands between its marks."""
+    before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
-    return before + begin + table(json.loads(path.read_text())) + end + after
+    return before + begin + rows + end + after
 
 
 def spread(seconds: dict) -> str:

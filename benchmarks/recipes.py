@@ -11,9 +11,10 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+import bench
 from mnist_lstm import params
+from study import RESULTS
 
-RESULTS = Path("benchmarks/results")
 NAMES = ("notebook", "fast", "record")
 BEGIN, END = "<!-- benchmarks/recipes.py -->\n", "\n<!-- benchmarks/recipes.py: end -->"
 LEFT_OUT = ("prepare.valid_size", "train.epochs")  # of what a trial changed
@@ -29,7 +30,7 @@ def main() -> None:
             RESULTS / "trials", params.load().model_dump()
         ),
     }.items():
-        path.write_text(with_table(path.read_text(), text))
+        path.write_text(bench.between(path.read_text(), BEGIN, text, END))
 
 
 def read(folder: Path) -> dict[str, dict]:
@@ -95,13 +96,6 @@ def changes(values: dict, default: dict) -> list[str]:
 def duration(seconds: float) -> str:
     """Return ``seconds`` as a person says them."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def with_table(readme: str, rows: str) -> str:
-    """Return the README with ``rows`` in place of the old table."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + rows + END + after
 
 
 def draw(studies: dict[str, dict], path: Path) -> None:

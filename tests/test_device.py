@@ -100,7 +100,7 @@ def page_faults(prepare):
         "import resource, torch\n"
         "from mnist_lstm import device\n"
         f"{prepare}\n"
-        "for _ in range(4): torch.ones(2**24)\n"
+        "for _ in range(20): torch.ones(2**24)\n"  # until the heap has its size
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(20): torch.ones(2**24)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
@@ -111,7 +111,7 @@ def page_faults(prepare):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
 def test_a_buffer_that_is_freed_is_not_asked_for_again():
-    assert page_faults("device.keep_memory()") < 0.5 * page_faults("")
+    assert page_faults("device.keep_memory()") < 0.2 * page_faults("")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's function")
