@@ -6,6 +6,7 @@ by images seen.
 """
 
 import json
+import statistics
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,7 +14,7 @@ import matplotlib.pyplot as plt
 
 import bench
 from mnist_lstm import params
-from study import RESULTS
+from study import RESULTS, overridden, read
 
 NAMES = ("notebook", "fast", "record")
 BEGIN, END = "<!-- benchmarks/recipes.py -->\n", "\n<!-- benchmarks/recipes.py: end -->"
@@ -22,22 +23,29 @@ LEFT_OUT = ("prepare.valid_size", "train.epochs")  # of what a trial changed
 
 def main() -> None:
     """Write the chart and the table."""
-    studies = read(RESULTS)
+    studies = results(RESULTS)
     draw(studies, RESULTS / "recipes.png")
     for path, text in {
         Path("README.md"): table(studies),
-        Path("benchmarks/README.md"): trials(
-            RESULTS / "trials", params.load().model_dump()
-        ),
+        Path("benchmarks/README.md"): trials(RESULTS / "trials", parameters()),
     }.items():
         path.write_text(bench.between(path.read_text(), BEGIN, text, END))
 
 
-def read(folder: Path) -> dict[str, dict]:
+def results(folder: Path) -> dict[str, dict]:
     """Return the studies that are there, by the names of their recipes."""
     paths = {name: folder / f"study-{name}.json" for name in NAMES}
     return {
         name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()
+    }
+
+
+def parameters() -> dict[str, dict]:
+    """Return the parameters of each recipe."""
+    default = params.load()
+    return {
+        name: overridden(default, read(Path("recipes", name))).model_dump()
+        for name in NAMES
     }
 
 
@@ -64,32 +72,45 @@ def table(studies: dict[str, dict]) -> str:
     return "\n".join(rows)
 
 
-def trials(folder: Path, default: dict) -> str:
-    """Return a row for each trial, the best first within the same epochs, as Markdown."""
-    found = [json.loads(path.read_text()) for path in folder.glob("study-*.json")]
-    found.sort(key=lambda study: (study["params"]["train"]["epochs"], -study["mean"]))
-    rows = [
-        "| epochs | other than the default | validation accuracy | seeds |",
-        "|---|---|---|---|",
+def trials(folder: Path, recipes: dict[str, dict]) -> str:
+    """Return a row for each trial towards one of ``recipes``, as Markdown.
+
+    The best come first within the same epochs; each says what it changed of its recipe.
+    """
+    found = [
+        (path.stem.split("-")[1], json.loads(path.read_text()))
+        for path in folder.glob("study-*.json")
     ]
-    for study in found:
+    found.sort(key=lambda trial: (trial[1]["params"]["train"]["epochs"], -trial[1]["mean"]))
+    rows = [
+        "| epochs | recipe | what differs from it | validation accuracy | loss | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, study in found:
+        losses = [run["heldout_loss"][-1] for run in study["runs"] if "heldout_loss" in run]
         cells = [
             str(study["params"]["train"]["epochs"]),
-            ", ".join(f"`{change}`" for change in changes(study["params"], default)),
+            f"`{name}`",
+            ", ".join(f"`{it}`" for it in changes(study["params"], recipes[name])),
             f"{study['mean']:.2%}",
+            f"{statistics.mean(losses):.4f}" if losses else "",
             str(len(study["runs"])),
         ]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
-def changes(values: dict, default: dict) -> list[str]:
-    """Return KEY=VALUE for each parameter that differs from ``default``."""
+def changes(values: dict, recipe: dict) -> list[str]:
+    """Return KEY=VALUE for each of ``values`` that is another than in ``recipe``.
+
+    A parameter that a trial did not know yet was off, as it is by default.
+    """
+    default = params.load().model_dump()
     return [
         f"{leaf}={value:g}" if isinstance(value, float) else f"{leaf}={value}"
-        for section, leaves in values.items()
-        for leaf, value in leaves.items()
-        if value != default[section][leaf] and f"{section}.{leaf}" not in LEFT_OUT
+        for section, leaves in default.items()
+        for leaf, value in (leaves | values.get(section, {})).items()
+        if value != recipe[section][leaf] and f"{section}.{leaf}" not in LEFT_OUT
     ]
 
 

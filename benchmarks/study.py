@@ -121,19 +121,21 @@ def run(
     train: Split,
     heldout: Split,
 ) -> dict:
-    """Return loss, held-out accuracy and seconds of training by epoch."""
+    """Return losses, held-out accuracy and seconds of training by epoch."""
     device.make_deterministic(seed)
     sizes = settings.model.model_dump()
     classifier = model.LSTMClassifier(**sizes, precision=precision).to(on)
     seeded = settings.train.model_copy(update={"seed": seed})
     job = training.Run(classifier, seeded, settings.augment)
     job.epoch = 1
-    by_epoch = {"train_loss": [], "heldout_accuracy": [], "seconds": []}
+    names = ("train_loss", "heldout_loss", "heldout_accuracy", "seconds")
+    by_epoch = {name: [] for name in names}
     while job.epoch <= settings.train.epochs:
         start = time.perf_counter()
         by_epoch["train_loss"].append(training.train_epoch(job, train, lambda: None))
         by_epoch["seconds"].append(time.perf_counter() - start)
         score = evaluation.score(evaluation.logits(job.averaged, heldout), heldout.labels)
+        by_epoch["heldout_loss"].append(score.loss)
         by_epoch["heldout_accuracy"].append(score.accuracy)
         job.end_epoch({})
     return by_epoch

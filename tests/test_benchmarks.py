@@ -182,11 +182,12 @@ def test_a_sweep_is_queued_run_and_read_back(tmp_path):
 
 
 def test_the_table_of_recipes_is_that_of_the_studies():
-    studies = recipes.read(recipes.RESULTS)
+    studies = recipes.results(recipes.RESULTS)
     assert studies
+    trials = recipes.trials(recipes.RESULTS / "trials", recipes.parameters())
     shown = {
         "README.md": recipes.table(studies),
-        "benchmarks/README.md": recipes.trials(recipes.RESULTS / "trials", DEFAULT),
+        "benchmarks/README.md": trials,
     }
     for name, table in shown.items():
         readme = Path(name).read_text()
