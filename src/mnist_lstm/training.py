@@ -35,7 +35,6 @@ class Run:
         self.optimizer = AdamW(model.parameters(), params)
         self.step = Graphed(self.take_step) if self.optimizer.cuda else self.take_step
         self.generator = torch.Generator().manual_seed(params.seed)
-        self.taken = 0  # steps, of all epochs
         self.epoch = 0  # the untrained model is judged first
         self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
         self.losses: list[Tensor] = []  # of the epoch's steps; on the device: no waiting
@@ -100,17 +99,12 @@ class Run:
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
         tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
-        return tensors, {
-            "epoch": self.epoch,
-            "taken": self.taken,
-            "history": self.history,
-        }
+        return tensors, {"epoch": self.epoch, "history": self.history}
 
     def restore(self, tensors: dict[str, Tensor], about: dict) -> None:
         """Go back to where :meth:`state` was taken."""
         device = next(self.model.parameters()).device
-        self.epoch, self.taken = about["epoch"], about["taken"]
-        self.history = list(about["history"])
+        self.epoch, self.history = about["epoch"], list(about["history"])
         self.generator.set_state(tensors["generator.order"])
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors:
@@ -171,16 +165,17 @@ def train_epoch(run: Run, train: Split, tick: Callable[[], None]) -> float:
     if run.order is None:
         run.order = torch.randperm(len(train), generator=run.generator)
     done = len(run.losses) * size
-    steps = run.params.epochs * math.ceil(len(train) / size)
+    steps = math.ceil(len(train) / size)
     run.model.train()
     with Progress(len(train), f"epoch {run.epoch}/{run.params.epochs}", done) as progress:
         for x, y in train.batches(size, run.order, done):
-            run.optimizer.set_lr(learning_rate(run.params, run.taken, steps))
+            taken = (run.epoch - 1) * steps + len(run.losses)
+            lr = learning_rate(run.params, taken, run.params.epochs * steps)
+            run.optimizer.set_lr(lr)
             loss = run.step(x, y)
             run.losses.append(loss)
-            run.taken += 1
             if run.averaged is not run.model:
-                average(run.averaged, run.model, run.params.ema, run.taken)
+                average(run.averaged, run.model, run.params.ema, taken + 1)
             progress.advance(len(y), loss)
             tick()
     run.check()
