@@ -91,7 +91,8 @@ def trials(folder: Path, recipes: dict[str, dict]) -> str:
         cells = [
             str(study["params"]["train"]["epochs"]),
             f"`{name}`",
-            ", ".join(f"`{it}`" for it in changes(study["params"], recipes[name])),
+            ", ".join(f"`{it}`" for it in changes(study["params"], recipes[name]))
+            or "nothing",
             f"{study['mean']:.2%}",
             f"{statistics.mean(losses):.4f}" if losses else "",
             str(len(study["runs"])),

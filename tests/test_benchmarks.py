@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 import torch
@@ -200,6 +201,15 @@ def test_the_table_of_recipes_is_that_of_the_studies():
         assert found["heldout"] == "test"
         figures = study.summary(found["runs"])
         assert {key: found[key] for key in figures} == figures
+
+
+def test_the_readme_tells_the_epochs_of_the_recipe_notebook():
+    runs = recipes.results(recipes.RESULTS)["notebook"]["runs"]
+    by_epoch = zip(*(run["heldout_accuracy"] for run in runs), strict=True)
+    percent = [[100 * accuracy for accuracy in epoch] for epoch in by_epoch]
+    words = [f"{mean(epoch):.1f} ± {stdev(epoch):.1f}" for epoch in percent]
+    told = f"`notebook`'s five epochs reach {', '.join(words[:-1])} and {words[-1]}%"
+    assert told in " ".join(Path("README.md").read_text().split())
 
 
 def test_the_readme_shows_the_committed_figures():
