@@ -82,17 +82,18 @@ def trials(folder: Path, recipes: dict[str, dict]) -> str:
         for path in folder.glob("study-*.json")
     ]
     found.sort(key=lambda trial: (trial[1]["params"]["train"]["epochs"], -trial[1]["mean"]))
+    default = params.load().model_dump()
     rows = [
         "| epochs | recipe | what differs from it | validation accuracy | loss | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for name, study in found:
         losses = [run["heldout_loss"][-1] for run in study["runs"] if "heldout_loss" in run]
+        differs = changes(study["params"], recipes[name], default)
         cells = [
             str(study["params"]["train"]["epochs"]),
             f"`{name}`",
-            ", ".join(f"`{it}`" for it in changes(study["params"], recipes[name]))
-            or "nothing",
+            ", ".join(f"`{change}`" for change in differs) or "nothing",
             f"{study['mean']:.2%}",
             f"{statistics.mean(losses):.4f}" if losses else "",
             str(len(study["runs"])),
@@ -101,12 +102,11 @@ def trials(folder: Path, recipes: dict[str, dict]) -> str:
     return "\n".join(rows)
 
 
-def changes(values: dict, recipe: dict) -> list[str]:
+def changes(values: dict, recipe: dict, default: dict) -> list[str]:
     """Return KEY=VALUE for each of ``values`` that is another than in ``recipe``.
 
-    A parameter that a trial did not know yet was off, as it is by default.
+    A parameter that a trial did not know yet was off, as it is by ``default``.
     """
-    default = params.load().model_dump()
     return [
         f"{leaf}={value:g}" if isinstance(value, float) else f"{leaf}={value}"
         for section, leaves in default.items()
