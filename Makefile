@@ -3,9 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BASE ?= main
+# The name of a branch may hold `command`, $(shell command) or $x. This takes it as it is
+# spelt and hands it on by the environment, where neither make nor a shell expands it.
+override BASE := $(value BASE)
+export BASE
+MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test soak bench lint review requirements
+.PHONY: repro test soak bench lint review clean requirements
 
 repro: .venv/installed
 	tools/repro
@@ -13,20 +18,26 @@ repro: .venv/installed
 test: .venv/installed
 	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-# What takes longer: 20 killed runs, 100,000 damaged files, `digits` from nothing.
+# What takes longer: 20 killed runs, 100,000 damaged files.
 soak: .venv/installed
 	python -m pytest -m slow --capture=no
 
 # Speed beside the notebook's way; make bench QUICK=1 takes 2 minutes and writes nothing.
 bench: .venv/installed
-	python benchmarks/bench.py $(if $(QUICK),--quick)
+	python benchmarks/speed.py $(if $(QUICK),--quick)
 
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
+	mypy
+	shellcheck tools/repro .ci/run runs/*.sh
 
 review: .venv/installed
-	@tools/review "$(BASE)"
+	@python tools/review.py "$$BASE"
+
+# What nothing needs: checkpoints, among them the last finished run's, and pages of plots.
+clean:
+	rm -rf checkpoints dvc_plots
 
 # Every version, for Python 3.11 to 3.13 on every system, from pyproject.toml.
 requirements:
@@ -41,7 +52,13 @@ requirements:
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	    "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@echo "Setting up .venv: about 3 GB to fetch, once. This takes a few minutes."
-	$(PYTHON) -m venv --clear .venv
-	python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	if command -v uv >/dev/null; then \
+	    uv venv --quiet --clear --seed --python "$$($(PYTHON) -c 'import sys; print(sys._base_executable)')" .venv && \
+	    uv pip install --quiet --python .venv --requirement requirements.txt && \
+	    uv pip install --quiet --python .venv --no-deps --editable .; \
+	else \
+	    $(PYTHON) -m venv --clear .venv && \
+	    python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt && \
+	    python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
+	fi
 	touch $@

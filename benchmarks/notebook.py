@@ -1,4 +1,4 @@
-"""The notebook's way to train the same model, as the baseline of the benchmark.
+"""The baseline of `speed.py`: the same model, trained as the original notebook does.
 
 torchvision's MNIST, `ToTensor` on each image each time it is read, a `DataLoader` with one
 worker, `nn.LSTM`, Adam, the accuracy on both splits after each epoch. Not tuned in any way.
@@ -12,13 +12,11 @@ from torch.utils.data import DataLoader, Subset
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
-BATCH_SIZE = 256
-
 
 class Classifier(nn.Module):
     """Two layers of 256 hidden units, and a linear layer on the last step."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.rnn = nn.LSTM(28, 256, 2, batch_first=True)
         self.lin = nn.Linear(256, 10)
@@ -36,19 +34,16 @@ class Notebook:
 
     def __init__(self, root: Path, device: torch.device, n: int | None = None):
         self.device = device
-        self.loaders = {}
-        for name, train in {"train": True, "test": False}.items():
-            images = MNIST(root, train=train, transform=ToTensor())
-            if n is not None:
-                images = Subset(images, range(min(n, len(images))))
-            self.loaders[name] = DataLoader(
-                images, batch_size=BATCH_SIZE, shuffle=True, num_workers=1
-            )
+        self.loaders: dict[str, DataLoader] = {}
+        for name in ("train", "test"):
+            images = MNIST(root, train=name == "train", transform=ToTensor())
+            some = images if n is None else Subset(images, range(len(images))[:n])
+            self.loaders[name] = DataLoader(some, 256, shuffle=True, num_workers=1)
         self.model = Classifier().to(device)
         self.loss = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
-    def epoch(self) -> None:
+    def train_epoch(self) -> None:
         """Train for an epoch."""
         self.model.train()
         for images, labels in self.loaders["train"]:

@@ -1,147 +1,244 @@
-"""What the recipes reach, from the studies of `study.py`: ``python benchmarks/recipes.py``.
+"""How accurate a recipe is, over several seeds: ``python benchmarks/recipes.py NAME``.
 
-Puts a table into the README and the log of what was tried on the validation split into
-benchmarks/README.md, and draws ``benchmarks/results/recipes.png``: errors on the test split
-by images seen.
+Trains on ``data/raw/`` once a seed, with params.yaml as committed, the overrides in
+``recipes/NAME`` and those of ``-S``; with ``-S prepare.valid_size=5000`` evaluates on the
+validation split, as it must where something is chosen, else on the test split. Each run
+adds a row to ``results/runs.csv`` as it ends; what was stopped goes on with the next seed.
+Runs are of one kind if their ``overrides``, all that differs from params.yaml, are equal.
+Without NAME it only writes the tables and the chart, and prints what the pages state.
 """
 
+import argparse
 import json
-import statistics
+import shlex
+import subprocess
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
+import yaml
 
-import bench
-from mnist_lstm import params
-from study import RESULTS, overridden, read
+from mnist_lstm.device import set_up
+from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.params import Loader, Params, check_params
+from mnist_lstm.preparation import hold_out, read_splits
+from mnist_lstm.splits import Split
+from mnist_lstm.tables import write_csv
+from mnist_lstm.training.loop import fit, start_run
+from speed import RESULTS, update_pages, with_seconds
 
-NAMES = ("notebook", "fast", "record")
-BEGIN, END = "<!-- benchmarks/recipes.py -->\n", "\n<!-- benchmarks/recipes.py: end -->"
-LEFT_OUT = ("prepare.valid_size", "train.epochs")  # of what a trial changed
+RUNS = Path("benchmarks/results/runs.csv")
+COLUMNS = [
+    *("recipe", "overrides", "split", "images", "seed", "epochs", "accuracy", "loss"),
+    *("seconds", "machine", "torch", "date"),
+    *("accuracy_by_epoch", "loss_by_epoch", "train_loss_by_epoch"),
+]
+TEXTS = dict.fromkeys([*COLUMNS[:2], *COLUMNS[-3:]], "")  # empty is "", not missing
+EPOCHS, ERRORS = (1, 2, 5, 10, 20, 40), (0.3, 0.5, 1, 2, 5, 10)  # marked in the chart
 
 
 def main() -> None:
-    """Write the chart and the table."""
-    studies = results(RESULTS)
-    draw(studies, RESULTS / "recipes.png")
-    for path, text in {
-        Path("README.md"): table(studies),
-        Path("benchmarks/README.md"): trials(RESULTS / "trials", parameters()),
-    }.items():
-        path.write_text(bench.between(path.read_text(), BEGIN, text, END))
+    """Train, or write what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", nargs="?", help="a file in recipes/; without it: tables")
+    parser.add_argument("-S", dest="overrides", action="append", default=[])
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    default = committed_params()
+    if arguments.name:
+        overrides = read_recipe(arguments.name) + arguments.overrides
+        train(arguments.name, override(default, overrides), default, arguments.seeds)
+        return
+    recipes = tested(read_runs(), default)
+    update_pages("benchmarks/recipes.py", recipe_table(recipes))
+    update_pages("benchmarks/recipes.py: trials", trial_table(read_runs(), default))
+    draw(recipes, RUNS.with_name("recipes.png"))
+    print(*sentences(recipes), sep="\n")
 
 
-def results(folder: Path) -> dict[str, dict]:
-    """Return the studies that are there, by the names of their recipes."""
-    paths = {name: folder / f"study-{name}.json" for name in NAMES}
-    return {
-        name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()
-    }
+def train(name: str, params: Params, default: Params, seeds: int) -> None:
+    """Train with each seed below ``seeds`` that has no row yet, and add its row."""
+    overrides = " ".join(differences(params, default))
+    splits = read_data(params)
+    heldout = "valid" if "valid" in splits else "test"
+    for seed in range(seeds):
+        runs = read_runs()
+        same = (runs.recipe == name) & (runs.overrides == overrides) & (runs.seed == seed)
+        if same.any():
+            continue
+        seeded = params.train.model_copy(update={"seed": seed})
+        compute = set_up(seeded.device, seeded.precision, seed)
+        data, watched = [splits[k].to(compute.device) for k in ("train", heldout)]
+        run = start_run(params.model, seeded, params.augment, compute)
+        run.epoch = 1  # nobody asks for the untrained model's accuracy
+        found = pd.DataFrame(with_seconds(run, fit(run, data, watched, False)))
+        torch, _, machine = str(compute).removeprefix("PyTorch ").partition(" on ")
+        figures = found[["heldout_accuracy", "heldout_loss", "train_loss"]]
+        accuracy, loss, _ = figures.iloc[-1]
+        seconds = found.seconds.sum()
+        row = [name, overrides, heldout, len(data), seed, len(found), accuracy, loss]
+        row += [seconds, machine, torch, date.today().isoformat()]
+        row += [" ".join(map("{:.15g}".format, figures[k].round(4))) for k in figures]
+        runs = pd.concat([runs, pd.DataFrame([row], columns=COLUMNS)])
+        write_csv(RUNS, runs.infer_objects())  # of a first row, to know what are floats
+        print(f"{name}, seed {seed}: {accuracy:.4f} in {seconds:.0f} s", flush=True)
 
 
-def parameters() -> dict[str, dict]:
-    """Return the parameters of each recipe."""
-    default = params.load()
-    return {
-        name: overridden(default, read(Path("recipes", name))).model_dump()
-        for name in NAMES
-    }
+def committed_params() -> Params:
+    """Return params.yaml as committed, whatever experiment stands in the working tree."""
+    show = ["git", "show", "HEAD:./params.yaml"]
+    shown = subprocess.run(show, capture_output=True, text=True)
+    if shown.returncode:
+        raise UserError(f"{shown.stderr.strip()}; run this from the project's root")
+    return check_params(yaml.load(shown.stdout, Loader), "HEAD:params.yaml")
 
 
-def table(studies: dict[str, dict]) -> str:
-    """Return a row for each recipe, as Markdown."""
-    rows = [
-        "| recipe | test accuracy, mean and standard deviation | worst to best | seeds "
-        "| epochs | training | on |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, study in studies.items():
-        spread = study.get("standard_deviation")
-        machines = sorted({run["machine"].partition(" on ")[2] for run in study["runs"]})
-        cells = [
-            f"`{name}`",
-            f"{study['mean']:.2%}" + (f" ± {100 * spread:.2f}" if spread else ""),
-            f"{study['worst']:.2%} to {study['best']:.2%}",
-            str(len(study["runs"])),
-            str(study["params"]["train"]["epochs"]),
-            duration(study["median_seconds_of_training"]),
-            "; ".join(machines),
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+def read_recipe(name: str) -> list[str]:
+    """Return the KEY=VALUE of each `-S` in ``recipes/name``."""
+    path = Path("recipes", name)
+    words = shlex.split(path.read_text())
+    if words[::2] != ["-S"] * (len(words) // 2):
+        raise UserError(f"{path}: expected `-S KEY=VALUE`, got {' '.join(words)}")
+    return words[1::2]
 
 
-def trials(folder: Path, recipes: dict[str, dict]) -> str:
-    """Return a row for each trial towards one of ``recipes``, as Markdown.
-
-    The best come first within the same epochs; each says what it changed of its recipe.
-    """
-    found = [
-        (path.stem.split("-")[1], json.loads(path.read_text()))
-        for path in folder.glob("study-*.json")
-    ]
-    found.sort(key=lambda trial: (trial[1]["params"]["train"]["epochs"], -trial[1]["mean"]))
-    default = params.load().model_dump()
-    rows = [
-        "| epochs | recipe | what differs from it | validation accuracy | loss | seeds |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, study in found:
-        losses = [run["heldout_loss"][-1] for run in study["runs"] if "heldout_loss" in run]
-        differs = changes(study["params"], recipes[name], default)
-        cells = [
-            str(study["params"]["train"]["epochs"]),
-            f"`{name}`",
-            ", ".join(f"`{change}`" for change in differs) or "nothing",
-            f"{study['mean']:.2%}",
-            f"{statistics.mean(losses):.4f}" if losses else "",
-            str(len(study["runs"])),
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+def override(params: Params, overrides: list[str]) -> Params:
+    """Return ``params`` with each KEY=VALUE; ParamsError for one that does not fit."""
+    values = params.model_dump()
+    for word in overrides:
+        key, _, value = word.partition("=")
+        section, _, leaf = key.partition(".")
+        values.setdefault(section, {})[leaf] = yaml.load(value, Loader)
+    return check_params(values, "-S")
 
 
-def changes(values: dict, recipe: dict, default: dict) -> list[str]:
-    """Return KEY=VALUE for each of ``values`` that is another than in ``recipe``.
-
-    A parameter that a trial did not know yet was off, as it is by ``default``.
-    """
+def differences(params: Params, other: Params) -> list[str]:
+    """Return KEY=VALUE where ``params`` differ from ``other``, but for the seed."""
+    before = other.model_dump()
     return [
-        f"{leaf}={value:g}" if isinstance(value, float) else f"{leaf}={value}"
-        for section, leaves in default.items()
-        for leaf, value in (leaves | values.get(section, {})).items()
-        if value != recipe[section][leaf] and f"{section}.{leaf}" not in LEFT_OUT
+        f"{section}.{leaf}=" + (f"{v:.15g}" if isinstance(v, float) else str(v))
+        for section, leaves in params.model_dump().items()
+        for leaf, v in leaves.items()
+        if v != before[section][leaf] and (section, leaf) != ("train", "seed")
     ]
 
 
-def duration(seconds: float) -> str:
-    """Return ``seconds`` as a person says them."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+def read_data(params: Params) -> dict[str, Split]:
+    """Return the splits of ``data/raw/``; refuse another data set, by what DVC recorded."""
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    found = lock["stages"]["download"]["params"]["params.yaml"]["data.name"]
+    if found != params.data.name:
+        advice = "set data.name in params.yaml and run `dvc repro download`"
+        raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")
+    train, test = read_splits(Path("data/raw"))
+    return {"test": test} | hold_out(train, params.prepare.valid_size, params.prepare.seed)
 
 
-def draw(studies: dict[str, dict], path: Path) -> None:
-    """Draw the mean and the spread of the errors after each epoch, by images seen."""
+def read_runs() -> pd.DataFrame:
+    """Return the runs so far, a row each."""
+    return pd.read_csv(RUNS, dtype=dict.fromkeys(TEXTS, str)).fillna(TEXTS)
+
+
+def groups(
+    runs: pd.DataFrame, split: str, default: Params
+) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
+    """Yield what to call runs of one kind, what differs from their recipe, the runs."""
+    runs = runs[runs["split"] == split]
+    for (name, overrides), group in runs.groupby(COLUMNS[:2], sort=False):
+        params = override(default, overrides.split())
+        data = params.data.name
+        recipe = override(default, [*read_recipe(name), f"data.name={data}"])
+        title = f"`{name}`" + (f" on `{data}`" if data != default.data.name else "")
+        yield title, differences(params, recipe), group
+
+
+def tested(runs: pd.DataFrame, default: Params) -> dict[str, pd.DataFrame]:
+    """Return the runs on the test split of each recipe as it is now."""
+    return {t: group for t, differ, group in groups(runs, "test", default) if not differ}
+
+
+def recipe_table(recipes: dict[str, pd.DataFrame]) -> str:
+    """Return a row for each recipe, as Markdown."""
+    head = "recipe | test accuracy, mean and standard deviation | worst to best | seeds"
+    rows = [f"| {head} | epochs | training | on |", "|---|---|---|---|---|---|---|"]
+    for title, runs in recipes.items():
+        worst, best = runs.accuracy.min(), runs.accuracy.max()
+        seconds = runs.seconds.median()
+        took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+        machines = "; ".join(sorted(set(runs.machine)))
+        rows.append(
+            f"| {title} | {percent(runs.accuracy)} | {worst:.2%} to {best:.2%} "
+            f"| {len(runs)} | {runs.epochs.iloc[0]} | {took} | {machines} |"
+        )
+    return "\n".join(rows)
+
+
+def trial_table(runs: pd.DataFrame, default: Params) -> str:
+    """Return a row for each trial on a validation split, as Markdown, the best first."""
+    head = "epochs | recipe | what differs from it | validation accuracy | loss | seeds"
+    rows = [f"| {head} |", "|---|---|---|---|---|---|"]
+    trials = list(groups(runs, "valid", default))
+    trials.sort(key=lambda t: (" on " in t[0], t[2].epochs.iloc[0], -t[2].accuracy.mean()))
+    for title, changes, group in trials:
+        words = [word.partition(".")[2] for word in changes]
+        shown = [f"`{w}`" for w in words if not w.startswith(("valid_size=", "epochs="))]
+        loss = "" if group.loss.isna().any() else f"{group.loss.mean():.4f}"
+        rows.append(
+            f"| {group.epochs.iloc[0]} | {title} | {', '.join(shown) or 'nothing'} "
+            f"| {percent(group.accuracy)} | {loss} | {len(group)} |"
+        )
+    return "\n".join(rows)
+
+
+def percent(accuracy: pd.Series) -> str:
+    """Return a mean, and from three seeds on the standard deviation."""
+    spread = f" ± {100 * accuracy.std():.2f}" if len(accuracy) > 2 else ""
+    return f"{accuracy.mean():.2%}{spread}"
+
+
+def by_epoch(runs: pd.DataFrame, column: str = "accuracy_by_epoch") -> pd.DataFrame:
+    """Return a figure of each run (rows) after each epoch (columns)."""
+    return runs[column].str.split(expand=True).astype(float)
+
+
+def sentences(recipes: dict[str, pd.DataFrame]) -> list[str]:
+    """Return what the pages say of ``recipes`` outside of tables."""
+    fast, percents = recipes["`fast`"], 100 * by_epoch(recipes["`notebook`"])
+    figures = zip(percents.mean(), percents.std(), strict=True)
+    *first, last = [f"{mean:.1f} ± {deviation:.1f}" for mean, deviation in figures]
+    told = [f"`notebook`'s five epochs reach {', '.join(first)} and {last}%"]
+    for path in sorted(RESULTS.glob("speed-*.json")):
+        speed = json.loads(path.read_text())
+        if speed["project"]["machine"].endswith(f" on {fast.machine.iloc[0]}"):
+            seconds, theirs = fast.seconds.median(), speed["notebook"]
+            told.append(
+                f"`fast` trains in {seconds / (5 * theirs['train']['median']):.2f} of the "
+                "time in which the original notebook trains its five epochs, and in "
+                f"{seconds / theirs['job']:.2f} of it with their evaluations"
+            )
+    return told
+
+
+def draw(recipes: dict[str, pd.DataFrame], path: Path) -> None:
+    """Draw mean and spread of the errors after each epoch, by the images of MNIST seen."""
     mpl.use("agg")
     figure, panel = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for name, study in studies.items():
-        errors = [[100 * (1 - a) for a in run["heldout_accuracy"]] for run in study["runs"]]
-        by_epoch = list(zip(*errors, strict=True))
-        seen = [study["train_images"] * (epoch + 1) for epoch in range(len(by_epoch))]
-        means = [sum(values) / len(values) for values in by_epoch]
-        label = f"{name} ({len(errors)} seeds)"
-        (line,) = panel.plot(seen, means, marker="o", ms=4, label=label)
-        worst, best = map(max, by_epoch), map(min, by_epoch)
-        panel.vlines(seen, list(best), list(worst), color=line.get_color(), alpha=0.5)
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    ticks = [0.3, 0.5, 1, 2, 5, 10]
-    panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    for title in [title for title in recipes if " on " not in title]:
+        runs = recipes[title]
+        errors = 100 * (1 - by_epoch(runs))
+        seen = runs.images.iloc[0] * (errors.columns + 1)
+        label = f"{title.strip('`')} ({len(runs)} seeds)"
+        (line,) = panel.plot(seen, errors.mean(), marker="o", ms=4, label=label)
+        panel.vlines(seen, errors.min(), errors.max(), color=line.get_color(), alpha=0.5)
+    panel.set(xlabel="images seen, in thousands", xscale="log")
+    panel.set(ylabel="test errors, %", yscale="log")
     panel.minorticks_off()
-    seen = [60_000 * n for n in (1, 2, 5, 10, 20, 40)]
-    panel.set_xticks(seen, [f"{n // 1000:,}" for n in seen])
-    panel.set_xlabel("images seen, in thousands")
-    panel.set_ylabel("test errors, %")
+    panel.set_xticks([n * 60_000 for n in EPOCHS], [f"{n * 60:,}" for n in EPOCHS])
+    panel.set_yticks(ERRORS, map(str, ERRORS))
     panel.grid(alpha=0.3)
     panel.legend(frameon=False)
     figure.savefig(path, dpi=150, metadata={"Software": None})
@@ -149,4 +246,4 @@ def draw(studies: dict[str, dict], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

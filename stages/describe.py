@@ -1,48 +1,66 @@
 """Show how the LSTM works on random sequences, and what its parameters are.
 
-Reads no data. Writes ``metrics/model.json`` (how many parameters, by layer) and
+Reads no data. Writes ``metrics/model.json`` (how many parameters) and
 ``plots/parameters.csv`` (each tensor before training). Alone:
 ``python stages/describe.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from mnist_lstm import device, files, params
-from mnist_lstm.model import LSTMClassifier, count_by_layer, parameter_table
+from mnist_lstm.device import make_deterministic
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.tables import write_csv, write_json
 
 
 def main() -> None:
-    """Run the stage."""
-    settings = params.load()
-    with device.enough_memory("lower model.hdim or model.n_layer in params.yaml"):
-        describe(settings)
-
-
-def describe(settings: params.Params) -> None:
     """Print shapes and parameters, and write the latter."""
-    device.make_deterministic(settings.train.seed)
-    model = LSTMClassifier(**settings.model.model_dump())
+    params = load_params()
+    make_deterministic(params.train.seed)
+    model = LSTMClassifier(params.model)
 
-    x = torch.rand(2, 20, settings.model.xdim)
+    x = torch.rand(2, 20, params.model.xdim)
     rnn_out, (hn, cn) = model.rnn(x)
     for name, value in {"x": x, "rnn_out": rnn_out, "hn": hn, "cn": cn}.items():
         print(f"{name:8}{list(value.shape)}")
 
     table = parameter_table(model)
-    for row in table:
-        print("{name:17} {shape:>8} {count:>8,}  {first_values}".format(**row))
-    counts = count_by_layer(model)
-    print(f"{counts['parameters']:,} parameters")
-    files.write_json(Path("metrics/model.json"), counts)
-    files.write_csv(Path("plots/parameters.csv"), pd.DataFrame(table))
+    for row in table.itertuples():
+        print(f"{row.name:17} {row.shape:>8} {row.count:>8,}  {row.first_values}")
+    for layer, count in table.groupby("layer", sort=False)["count"].sum().items():
+        print(f"{layer:17} {'':8} {count:>8,}")
+    total = int(table["count"].sum())
+    print(f"{total:,} parameters")
+    write_json(Path("metrics/model.json"), {"parameters": total})
+    write_csv(Path("plots/parameters.csv"), table)
+
+
+def parameter_table(model: LSTMClassifier) -> pd.DataFrame:
+    """Return each parameter's layer, name, shape, number of values and first five values.
+
+    The layers are those of the LSTM (``rnn_l0``, ...) and ``lin``.
+    """
+    rows = []
+    for name, values in model.named_parameters():
+        module, tensor = name.split(".")
+        rows.append(
+            {
+                "layer": f"rnn_{tensor.rpartition('_')[2]}" if module == "rnn" else module,
+                "name": name,
+                "shape": "x".join(map(str, values.shape)),
+                "count": values.numel(),
+                "first_values": " ".join(f"{v:.3f}" for v in values.flatten()[:5].tolist()),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main, lower=("model.hdim", "model.n_layer"))

@@ -1,29 +1,28 @@
 """Fetch the four IDX files of ``data.name`` into ``data/raw/``, checked by checksum.
 
-Reads a mirror (``DATA_MIRROR`` first, then the public ones), writes ``data/raw/``.
+Reads a mirror (``DATA_MIRROR`` first, then the public ones) or, for ``digits``, what comes
+with scikit-learn; writes ``data/raw/``.
 Alone: ``python stages/download.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on
+script.end_in_one_line()  # at Ctrl-C, from here on
 
 import os
 from pathlib import Path
 
-from mnist_lstm import datasets, files, params
+from mnist_lstm import datasets
+from mnist_lstm.plumbing.files import replacing_folder
+from mnist_lstm.plumbing.params import load_params
 
 
 def main() -> None:
     """Run the stage."""
-    settings = params.load()
-    name = settings.data.name
-    with files.replacing_folder(Path("data/raw")) as folder:
-        if name == "digits":
-            datasets.write_digits(folder)
-        else:
-            datasets.fetch(name, folder, os.environ.get("DATA_MIRROR"))
+    params = load_params()
+    with replacing_folder(Path("data/raw")) as folder:
+        datasets.fetch(params.data.name, folder, os.environ.get("DATA_MIRROR"))
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,59 +1,72 @@
-"""Judge the trained model on every split.
+"""Evaluate the trained model on every split.
 
 Reads ``models/model.safetensors`` and ``data/prepared/``. Writes
-``metrics/evaluate.json``, and of the test split ``plots/confusion.csv`` and
+``metrics/evaluate.json`` (loss and accuracy on each split),
+``plots/accuracy_by_class.csv``, and of the test split ``plots/confusion.csv`` and
 ``data/predictions.csv``. Alone: ``python stages/evaluate.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
-from mnist_lstm import device, evaluation, files, model, params, tensors
+from mnist_lstm.device import set_up
+from mnist_lstm.evaluation import compute_logits, score
+from mnist_lstm.model import load_model
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.splits import Split, load_split
+from mnist_lstm.tables import write_csv, write_json
 
 PREPARED = Path("data/prepared")
+MODEL = Path("models/model.safetensors")
 
 
 def main() -> None:
-    """Run the stage."""
-    settings = params.load()
-    with device.enough_memory("lower model.hdim or model.n_layer in params.yaml"):
-        evaluate(settings)
-
-
-def evaluate(settings: params.Params) -> None:
     """Write what the model is worth."""
-    device.make_deterministic(seed=0)  # nothing is drawn; the algorithms matter
-    on = device.select(settings.train.device)
-    precision = device.precision(settings.train.precision, on)
-    path = Path("models/model.safetensors")
-    classifier = model.load(path, settings.model, on, precision)
-    paths = {name: PREPARED / f"{name}.safetensors" for name in ("train", "valid", "test")}
-    if not paths["valid"].exists():
-        del paths["valid"]
+    params = load_params()
+    # Nothing is drawn: the algorithms matter, not the seed.
+    compute = set_up(params.train.device, params.train.precision, seed=0)
+    model = load_model(MODEL, params.model, *compute)
     metrics = {}
-    for name, path in paths.items():
-        split = tensors.load(path, on)
-        tensors.check_fit(split, settings.model, path)
-        logits = evaluation.logits(classifier, split)
-        metrics[name] = evaluation.report(logits, split)
-        print(
-            f"{name:6}loss {metrics[name]['loss']:.4f}"
-            f"  accuracy {metrics[name]['accuracy']:.4f}"
-        )
-    files.write_json(Path("metrics/evaluate.json"), metrics)
+    by_class = {}
+    for name in ("train", "valid", "test"):
+        path = PREPARED / f"{name}.safetensors"
+        if name == "valid" and not path.exists():
+            continue
+        split = load_split(path, params.model, compute.device)
+        logits = compute_logits(model, split)
+        metrics[name] = score(logits, split.labels)._asdict()
+        by_class[name] = accuracy_by_class(logits, split)
+        print("{:6}loss {loss:.4f}  accuracy {accuracy:.4f}".format(name, **metrics[name]))
+        if name == "test":
+            write_predictions(logits, split)
+    write_json(Path("metrics/evaluate.json"), metrics)
+    table = pd.DataFrame(by_class).rename_axis("class").reset_index()
+    write_csv(Path("plots/accuracy_by_class.csv"), table)
 
-    # the last split is the test split
-    predictions = pd.DataFrame(evaluation.predictions(logits, split))
-    files.write_csv(Path("data/predictions.csv"), predictions)
-    confusion = predictions[["label", "prediction"]]
-    confusion.columns = ["actual", "predicted"]
-    files.write_csv(Path("plots/confusion.csv"), confusion)
+
+def accuracy_by_class(logits: Tensor, split: Split) -> pd.Series:
+    """Return the accuracy on the images of each class that has any, by class."""
+    correct = pd.Series((logits.argmax(1) == split.labels).cpu().numpy())
+    return correct.groupby(split.labels.cpu().numpy()).mean()
+
+
+def write_predictions(logits: Tensor, split: Split) -> None:
+    """Write a row an image: its class, the predicted one, and that one's probability."""
+    probability, predicted = logits.softmax(1).max(1)
+    classes = pd.DataFrame(
+        {"actual": split.labels.tolist(), "predicted": predicted.tolist()}
+    )
+    write_csv(Path("plots/confusion.csv"), classes)
+    write_csv(
+        Path("data/predictions.csv"), classes.assign(probability=probability.tolist())
+    )
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main, lower=("model.hdim", "model.n_layer"))

@@ -4,71 +4,61 @@ Reads the model, the test split and what ``train`` and ``evaluate`` wrote; write
 ``plots/*.png``. Alone: ``python stages/plot.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from mnist_lstm import figures, files, model, params, tensors
+from mnist_lstm import figures
+from mnist_lstm.model import load_model
+from mnist_lstm.plumbing.errors import TableError
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.results import read_csv
+from mnist_lstm.splits import load_split, to_input
 
 PLOTS = Path("plots")
+PREDICTIONS = Path("data/predictions.csv")
 N_MISTAKE = 25
-PREDICTIONS = ["index", "label", "prediction", "probability"]
 HISTORY = ["heldout", "epoch"]
 HISTORY += ["train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
-CONFUSION = ["actual", "predicted"]
 
 
 def main() -> None:
     """Run the stage."""
-    settings = params.load()
-    path = Path("data/prepared/test.safetensors")
-    test = tensors.load(path)
-    tensors.check_fit(test, settings.model, path)
-    predictions = read_predictions(len(test))
-    generator = torch.Generator().manual_seed(settings.plot.seed)
+    params = load_params()
+    test = load_split(Path("data/prepared/test.safetensors"), params.model)
+    table = read_csv(PREDICTIONS, ["actual", "predicted", "probability"], "evaluate")
+    if len(table) != len(test):
+        raise TableError.length(PREDICTIONS, len(table), len(test), "evaluate")
+    generator = torch.Generator().manual_seed(params.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
-    pick = order[: settings.plot.n_sample]
-    drawn = {"samples": figures.samples(test.images[pick], predictions.iloc[pick])}
+    pick = order[: params.plot.n_sample]
+    drawn = {"samples": figures.samples(test.images[pick], table.iloc[pick])}
 
-    wrong = predictions[predictions.label != predictions.prediction]
-    surest = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
-    images = test.images[torch.tensor(surest.index.to_list(), dtype=torch.long)]
-    drawn["mistakes"] = figures.mistakes(images, surest)
+    wrong = table[table.actual != table.predicted]
+    confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
+    images = test.images[torch.tensor(confident.index.to_list(), dtype=torch.long)]
+    drawn["mistakes"] = figures.mistakes(images, confident)
 
-    history = files.read_csv(PLOTS / "history.csv", HISTORY, "train")
+    history = read_csv(PLOTS / "history.csv", HISTORY, "train")
     drawn["learning_curve"] = figures.learning_curve(history)
-    confusion = files.read_csv(PLOTS / "confusion.csv", CONFUSION, "evaluate")
-    drawn["confusion"] = figures.confusion(confusion)
+    drawn["confusion"] = figures.confusion(table)
 
     labels = test.labels[order]
     one_of_each = [order[labels == label][0] for label in labels.unique()]
     some = test.take(torch.stack(one_of_each))
-    classifier = model.load(Path("models/model.safetensors"), settings.model)
+    model = load_model(Path("models/model.safetensors"), params.model)
     with torch.inference_mode():
-        p = classifier.read(tensors.to_input(some.images)).softmax(2)
+        p = model.read(to_input(some.images)).softmax(2)
     drawn["reading"] = figures.reading(some.images, some.labels, p)
 
     for name, figure in drawn.items():
-        figures.save(figure, PLOTS / f"{name}.png")
-
-
-def read_predictions(n: int) -> pd.DataFrame:
-    """Read the predictions for the ``n`` test images."""
-    path = Path("data/predictions.csv")
-    table = files.read_csv(path, PREDICTIONS, "evaluate")
-    if len(table) != n:
-        raise files.TableError(
-            f"{path}: {len(table):,} rows for {n:,} test images; the stage `evaluate` "
-            "writes it"
-        )
-    return table
+        figures.save_figure(figure, PLOTS / f"{name}.png")
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main, lower=("model.hdim", "model.n_layer"))

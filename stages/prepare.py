@@ -4,26 +4,29 @@ Reads ``data/raw/``, writes ``data/prepared/{train,valid,test}.safetensors`` (no
 where ``prepare.valid_size`` is 0). Alone: ``python stages/prepare.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
-from mnist_lstm import files, params, preparation, tensors
+from mnist_lstm.plumbing.files import replacing_folder
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.preparation import hold_out, read_splits
+from mnist_lstm.splits import save_split
 
 
 def main() -> None:
     """Run the stage."""
-    settings = params.load()
-    train, test = preparation.read(Path("data/raw"))
-    splits = preparation.hold_out(train, settings.prepare.valid_size, settings.prepare.seed)
+    params = load_params()
+    train, test = read_splits(Path("data/raw"))
+    splits = hold_out(train, params.prepare.valid_size, params.prepare.seed)
     splits["test"] = test
-    with files.replacing_folder(Path("data/prepared")) as folder:
+    with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
-            tensors.save(split, folder / f"{name}.safetensors")
+            save_split(split, folder / f"{name}.safetensors")
             print(f"{name}: {len(split):,} images of {list(split.images.shape[1:])}")
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main)

@@ -1,81 +1,71 @@
 """Train the LSTM.
 
-Reads ``data/prepared/``, writes ``models/model.safetensors``, ``metrics/train.json`` (the
-last epoch) and ``plots/history.csv`` (a row an epoch, as they end). The held-out split that
-it watches is ``valid`` where there is one, else ``test``. Its checkpoints lie in
-``checkpoints/`` until the results are written.
+Reads ``data/prepared/``, writes ``models/model.safetensors`` and ``plots/history.csv`` (a
+row an epoch, as they end). The held-out split that it watches is ``valid`` where there is
+one, else ``test``. Its checkpoints lie in ``checkpoints/``.
 Alone: ``python stages/train.py``.
 """
 
-from mnist_lstm import errors, signals
+from mnist_lstm.plumbing import script
 
-signals.end_in_one_line()  # from here on: PyTorch takes seconds to import
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 from pathlib import Path
 
 import pandas as pd
 
-from mnist_lstm import checkpoint, device, files, model, params, tensors, training
+from mnist_lstm.device import set_up
+from mnist_lstm.model import save_model
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.splits import load_split
+from mnist_lstm.tables import write_csv
+from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
+from mnist_lstm.training.loop import fit, start_run
 
 PREPARED = Path("data/prepared")
+COLUMNS = ["epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
 
 
 def main() -> None:
-    """Run the stage."""
-    settings = params.load()
-    advice = (
-        f"train.batch_size is {settings.train.batch_size}, model.hdim is "
-        f"{settings.model.hdim}, model.n_layer is {settings.model.n_layer}; lower one of "
-        "them in params.yaml"
-    )
-    with device.enough_memory(advice):
-        train(settings)
-
-
-def train(settings: params.Params) -> None:
     """Train from the start, or from where an earlier run of the same ended."""
-    determinism = device.make_deterministic(settings.train.seed)
-    on = device.select(settings.train.device)
-    precision = device.precision(settings.train.precision, on)
-    machine = device.describe(on, precision)
-    print(f"{machine}\n{determinism}", flush=True)
+    params = load_params()
+    compute = set_up(params.train.device, params.train.precision, params.train.seed)
+    print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
 
     heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
     paths = [PREPARED / f"{name}.safetensors" for name in ("train", heldout)]
-    splits = [tensors.load(path, on) for path in paths]
-    for split, path in zip(splits, paths, strict=True):
-        tensors.check_fit(split, settings.model, path)
+    train, watched = [load_split(path, params.model, compute.device) for path in paths]
 
-    device.keep_memory()  # from here on: not what loading took
-    classifier = model.LSTMClassifier(
-        **settings.model.model_dump(), precision=precision
-    ).to(on)
-    run = training.Run(classifier, settings.train, settings.augment)
-    read = {
-        "model": settings.model.model_dump(),
-        "train": settings.train.model_dump(),
-        "augment": settings.augment.model_dump(),
-    }
-    key = checkpoint.key(read, paths, machine)
-    keeper = checkpoint.Keeper(Path("checkpoints"), key, run)
-    with files.alone_in(Path("models")), keeper:
-        keeper.resume()
-        if run.history:
-            write_history(run, heldout)
-        for row in training.fit(run, *splits, keeper.tick):
-            keeper.save()
-            write_history(run, heldout)
-            print(training.sentence(row, heldout), flush=True)
-        model.save(run.averaged, Path("models/model.safetensors"))
-        files.write_json(Path("metrics/train.json"), {"heldout": heldout} | run.history[-1])
-        keeper.remove()
+    run = start_run(params.model, params.train, params.augment, compute)
+    machine = f"{compute}, {run.fingerprint(train)}"
+    key = checkpoint_key(run.hyperparameters(), paths, machine)
+    with Checkpointer(Path("checkpoints") / key, run) as checkpointer:
+        write_history(run.history, heldout)
+        for row in fit(run, train, watched):
+            checkpointer.save_if_due()
+            if row:
+                write_history(run.history, heldout)
+                print(format_row(row, heldout), flush=True)
+        save_model(run.ema_model, Path("models/model.safetensors"))
+        checkpointer.finish()
 
 
-def write_history(run: training.Run, heldout: str) -> None:
-    """Write a row for each epoch so far."""
-    rows = [{"heldout": heldout} | row for row in run.history]
-    files.write_csv(Path("plots/history.csv"), pd.DataFrame(rows))
+def write_history(rows: list[dict[str, float]], heldout: str) -> None:
+    """Write the epochs so far."""
+    if rows:
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table.insert(0, "heldout", heldout)
+        write_csv(Path("plots/history.csv"), table)
+
+
+def format_row(row: dict[str, float], heldout: str) -> str:
+    """Return an epoch as a line for the terminal."""
+    return (
+        f"epoch {row['epoch']:>3}  loss {row['train_loss']:.3f}  "
+        f"train accuracy {row['train_accuracy']:.3f}  "
+        f"{heldout} accuracy {row['heldout_accuracy']:.3f}"
+    )
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    script.run(main, lower=("train.batch_size", "model.hdim", "model.n_layer"))

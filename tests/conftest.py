@@ -1,6 +1,7 @@
-"""What several tests share: a small split, a terminal, and a skip without a GPU."""
+"""What several tests share: a small split, a terminal, sandboxes, a skip without a GPU."""
 
 import io
+import json
 import os
 import sys
 from functools import partial
@@ -10,8 +11,10 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from mnist_lstm import datasets, training
-from mnist_lstm.tensors import Split
+from defaults import TINY
+from mnist_lstm.plumbing import progress
+from mnist_lstm.splits import Split
+from sandbox import create
 
 # The tests read the project's files by their names there.
 os.chdir(Path(__file__).parent.parent)
@@ -53,9 +56,55 @@ def terminal(monkeypatch):
     """
 
     def terminal():
-        for module in (datasets, training):
-            monkeypatch.setattr(module, "tqdm", partial(tqdm, mininterval=0, miniters=1))
+        always = partial(tqdm, mininterval=0, miniters=1)
+        monkeypatch.setattr(progress, "tqdm", always)
         monkeypatch.setattr(sys, "stdout", Terminal())
         return sys.stdout
 
     return terminal
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The project after ``dvc repro`` on `digits`, committed; only to be read."""
+    params = TINY | {"data": {"name": "digits"}}
+    sandbox = create(tmp_path_factory.mktemp("built") / "project", params)
+    sandbox.output = sandbox.dvc("repro")
+    sandbox.commit("The first run")
+    return sandbox
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    """A copy of the built project, to change."""
+    return built.copy(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def changed(built, tmp_path_factory):
+    """A copy in which ``dvc exp run -S model.hdim=24`` has run and is committed."""
+    sandbox = built.copy(tmp_path_factory.mktemp("changed") / "project")
+    sandbox.output = sandbox.dvc("exp", "run", "-S", "model.hdim=24")
+    sandbox.diff = json.loads(sandbox.dvc("metrics", "diff", "--json"))
+    sandbox.commit("A wider model")
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """The project with its data prepared, and 12 epochs to be trained; to be copied."""
+    params = TINY | {
+        "data": {"name": "digits"},
+        "train": TINY["train"] | {"epochs": 12, "batch_size": 8},
+    }
+    sandbox = create(tmp_path_factory.mktemp("prepared") / "project", params)
+    sandbox.dvc("repro", "prepare", "describe")
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def finished(prepared, tmp_path_factory):
+    """The project after a training that nothing interrupted; only to be read."""
+    sandbox = prepared.copy(tmp_path_factory.mktemp("finished") / "project")
+    sandbox.dvc("repro", "train")
+    return sandbox

@@ -3,13 +3,8 @@ import math
 import pytest
 import torch
 
-from mnist_lstm.augmentation import bend
-from mnist_lstm.params import AugmentParams
-from project import DEFAULT
-
-
-def settings(**amplitudes):
-    return AugmentParams(**(DEFAULT["augment"] | amplitudes))
+from defaults import augment_params
+from mnist_lstm.training.augmentation import augment
 
 
 @pytest.fixture
@@ -31,12 +26,12 @@ def centres(x):
 
 def test_without_amplitudes_nothing_is_changed_or_drawn(dots):
     before = torch.get_rng_state()
-    assert bend(dots, settings()) is dots
+    assert augment(dots, augment_params()) is dots
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_turn_is_of_the_degrees_asked_for_either_way(dots):
-    right, below = centres(bend(dots, settings(rotation=30)))
+    right, below = centres(augment(dots, augment_params(rotation=30)))
     angles = torch.atan2(below, right).rad2deg()
     assert -30.2 < angles.min() < -29.5
     assert 29.5 < angles.max() < 30.2
@@ -47,14 +42,14 @@ def test_a_turn_is_of_the_degrees_asked_for_either_way(dots):
 
 
 def test_a_shift_is_of_the_share_of_the_size_each_way(dots):
-    right, below = centres(bend(dots, settings(shift=0.1)))
+    right, below = centres(augment(dots, augment_params(shift=0.1)))
     assert 2.8 < (right - 8).abs().max() < 2.91
     assert 2.8 < below.abs().max() < 2.91
     assert torch.corrcoef(torch.stack([right, below]))[0, 1].abs() < 0.12
 
 
 def test_a_scale_moves_what_lies_off_the_middle(dots):
-    right, below = centres(bend(dots, settings(scale=0.25)))
+    right, below = centres(augment(dots, augment_params(scale=0.25)))
     assert 8 / 1.28 < right.min() < 8 / 1.23
     assert 8 / 0.74 > right.max() > 8 / 0.77
     assert below.abs().max() < 0.1
@@ -64,31 +59,31 @@ def test_a_shear_slides_rows_by_their_distance():
     torch.manual_seed(0)
     x = torch.zeros(2000, 29, 29)
     x[:, 21:24, 13:16] = 1  # 8 below the middle
-    right, below = centres(bend(x, settings(shear=0.25)))
+    right, below = centres(augment(x, augment_params(shear=0.25)))
     assert 1.9 < right.abs().max() < 2.1
     torch.testing.assert_close(below, torch.full((2000,), 8.0), rtol=0.02, atol=0)
 
 
 def test_an_elastic_field_strays_by_its_pixels_smoothly(dots):
-    bent = bend(dots, settings(elastic=0.7))
-    right, below = centres(bent)
+    augmented = augment(dots, augment_params(elastic=0.7))
+    right, below = centres(augmented)
     # between knots the field is an average, so smaller than at them
     for strays in (right - 8, below):
         assert 0.35 < strays.std() < 0.75
         assert strays.mean().abs() < 0.1
-    assert (bent.sum((1, 2)) / 9).median() == pytest.approx(1, abs=0.1)
+    assert (augmented.sum((1, 2)) / 9).median() == pytest.approx(1, abs=0.1)
 
 
 def test_it_keeps_what_a_batch_is(dots):
-    everything = settings(rotation=15, scale=0.15, shear=0.2, shift=0.1, elastic=0.5)
+    everything = augment_params(rotation=15, scale=0.15, shear=0.2, shift=0.1, elastic=0.5)
     x = torch.rand(7, 20, 28)
-    bent = bend(x, everything)
-    assert bent.shape == x.shape
-    assert bent.dtype == x.dtype
-    assert 0 <= bent.min() <= bent.max() <= 1
-    assert not torch.equal(bent[0], bend(x[:1], everything)[0])  # drawn anew
+    augmented = augment(x, everything)
+    assert augmented.shape == x.shape
+    assert augmented.dtype == x.dtype
+    assert 0 <= augmented.min() <= augmented.max() <= 1
+    assert not torch.equal(augmented[0], augment(x[:1], everything)[0])  # drawn anew
 
 
-def test_images_of_a_batch_are_bent_each_its_own_way(dots):
-    right, _ = centres(bend(dots[:50], settings(rotation=math.degrees(1))))
+def test_images_of_a_batch_are_augmented_each_its_own_way(dots):
+    right, _ = centres(augment(dots[:50], augment_params(rotation=math.degrees(1))))
     assert len(right.unique()) > 45

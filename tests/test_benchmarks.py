@@ -1,60 +1,71 @@
-"""The benchmarks do the work that they time, and the README shows what they found."""
+"""The benchmarks do the work that they time, and the pages show what they found."""
 
+import csv
+import io
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
-from statistics import mean, stdev
 
+import pandas as pd
 import pytest
 import torch
 
-sys.path.insert(0, str(Path("benchmarks").resolve()))
-
-import bench
-import growth
 import notebook
-import race
 import recipes
-import study
-import sweep
-import ways
-from mnist_lstm import datasets, device, params, preparation, tensors
+import speed
+from defaults import DEFAULT, TINY, model_params
+from mnist_lstm.device import set_up
+from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import ModelParams, ParamsError
-from project import DEFAULT, TINY, create
+from mnist_lstm.plumbing.errors import ParamsError, UserError
+from mnist_lstm.plumbing.params import Params
+from mnist_lstm.training.loop import fit, start_run
+from sandbox import create
 
-RECIPES = sorted(path.name for path in Path("recipes").iterdir())
+NAMES = sorted(path.name for path in Path("recipes").iterdir())
+DEFAULTS = Params.model_validate(DEFAULT)
 
 
 def test_the_baseline_is_the_same_model():
-    theirs, ours = notebook.Classifier(), LSTMClassifier(28, 256, 10, 2)
+    theirs, ours = notebook.Classifier(), LSTMClassifier(model_params())
     theirs.load_state_dict(ours.state_dict())
     x = torch.rand(3, 28, 28)
     torch.testing.assert_close(theirs(x), ours(x))
 
 
-def test_both_ways_train_and_judge(tmp_path, monkeypatch):
-    raw, prepared = tmp_path / "raw", tmp_path / "prepared"
-    raw.mkdir()
-    prepared.mkdir()
-    datasets.write_digits(raw)
-    for name, split in zip(("train", "test"), preparation.read(raw), strict=True):
-        tensors.save(split, prepared / f"{name}.safetensors")
-    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
-    monkeypatch.chdir(tmp_path)
-    with (
-        ways.Way(ways.notebook, raw, 300) as theirs,
-        ways.Way(ways.project, prepared, 300) as ours,
-    ):
-        for way in (theirs, ours):
-            untrained, trained = way.ask("turn"), way.ask("turn")
-            judged = {"evaluate", "train_accuracy", "test_accuracy"}
-            assert untrained.keys() == judged
-            assert trained.keys() == judged | {"train"}
-            assert 0 < trained["train"] < 60
-            assert 0.05 < trained["test_accuracy"] < 1
-            assert 200 < way.ask("memory")["peak_memory_mb"] < 4000
+def test_both_train_in_processes_of_their_own(prepared, monkeypatch):
+    """`digits`, as the real stages prepared them; what was learnt shows in the accuracy."""
+    monkeypatch.chdir(prepared.path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests share the cores
+    result = speed.compare(1437)
+    for name in ("notebook", "project"):
+        found = result[name]
+        untrained, *_, trained = found["test_accuracy"]
+        assert trained > untrained + 0.1
+        assert 0 < found["train"]["least"] <= found["train"]["median"] < found["job"]
+    assert result["project"]["peak_gemm_flops"] > 1e9
+
+
+def test_the_seconds_of_an_epoch_are_those_of_its_steps(split):
+    """What happens after the last step, and before the first, is not in them."""
+    params = Params.model_validate(TINY)
+    compute = set_up("cpu", "fp32", 0)
+    run = start_run(params.model, params.train, params.augment, compute)
+    seen = []
+
+    def between():
+        seen.append((run.epoch, len(run.losses)))
+
+    clock = iter(range(1000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "clock", lambda _: next(clock))
+        rows = list(speed.with_seconds(run, fit(run, split, split), between))
+    # read at the start, after an epoch's last step, and at an epoch's end
+    assert [row["seconds"] for row in rows] == [0, 1, 1]
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert {(1, 1), (2, 1)} <= set(seen)
 
 
 def test_the_default_step_takes_35_gflop():
@@ -62,7 +73,6 @@ def test_the_default_step_takes_35_gflop():
     from torch.utils.flop_counter import FlopCounterMode
 
     n, length, q, d = 3, 4, 5, 6
-    sizes = ModelParams(**(DEFAULT["model"] | {"xdim": q, "hdim": d}))
     x = torch.rand(length, n, q)
     with FlopCounterMode(display=False) as counter:
         steps = list(x)
@@ -74,148 +84,217 @@ def test_the_default_step_takes_35_gflop():
                 h = (steps[t] @ w_ih + h @ w_hh)[:, :d].tanh()
                 steps[t] = h
         (h @ torch.rand(d, 10, requires_grad=True)).sum().backward()
-    assert ways.flop_a_step(sizes, n, length) == counter.get_total_flops()
-    default = ModelParams(**DEFAULT["model"])
-    assert ways.flop_a_step(default, 256, 28) == pytest.approx(34.7e9, rel=0.01)
+    counted = counter.get_total_flops()
+    assert speed.flop_a_step(model_params(xdim=q, hdim=d), n, length) == counted
+    assert speed.flop_a_step(model_params(), 256, 28) == pytest.approx(34.7e9, rel=0.01)
 
 
-def test_a_step_is_measured_in_each_precision_that_the_device_has():
-    cpu = torch.device("cpu")
-    able = growth.precisions(cpu)
-    assert able == (["fp32", "bf16"] if device._has_lstm_in_bf16() else ["fp32"])
-    settings = params.Params.model_validate(TINY)
-    rows = growth.measure(settings, cpu, able, "hdim", 8)
-    assert [row["precision"] for row in rows] == able
-    for row in rows:
-        flop = ways.flop_a_step(settings.model.model_copy(update={"hdim": 8}), 64, 28)
-        assert row["gflops"] == pytest.approx(flop / row["seconds_a_step"] / 1e9, rel=0.2)
-
-
-def test_a_study_tells_mean_spread_and_interval():
-    runs = [{"heldout_accuracy": [0.1, a], "seconds": [1, 2]} for a in (0.96, 0.97, 0.98)]
-    found = study.summary(runs)
-    assert found["mean"] == pytest.approx(0.97)
-    assert found["standard_deviation"] == pytest.approx(0.01)
-    low, high = found["interval_95"]  # Student's t for 2 degrees of freedom: 4.303
-    assert high - low == pytest.approx(2 * 4.303 * 0.01 / 3**0.5)
-    assert (found["best"], found["worst"]) == (0.98, 0.96)
-    assert found["median_seconds_of_training"] == 3
-
-
-def test_a_study_refuses_what_is_no_parameter():
-    settings = params.Params.model_validate(TINY)
-    assert study.overridden(settings, ["train.lr=1e-3"]).train.lr == 1e-3
+def test_an_override_that_is_no_parameter_is_refused():
+    assert recipes.override(DEFAULTS, ["train.lr=2e-3"]).train.lr == 2e-3
     for override in ("model.hdin=3", "modl.hdim=3", "hdim=3", "model.hdim=", "model"):
         with pytest.raises(ParamsError, match=r"^-S: mod|^-S: hdim is not a parameter"):
-            study.overridden(settings, [override])
+            recipes.override(DEFAULTS, [override])
+
+
+def test_what_differs_is_enough_to_repeat_a_run():
+    overrides = recipes.read_recipe("record")
+    params = recipes.override(DEFAULTS, [*overrides, "train.seed=7", "train.lr=1.5e-7"])
+    told = recipes.differences(params, DEFAULTS)
+    again = recipes.override(DEFAULTS, told)
+    assert again.train.model_copy(update={"seed": 7}) == params.train
+    assert again.augment == params.augment
+    assert recipes.differences(DEFAULTS, DEFAULTS) == []
 
 
 @pytest.fixture
-def digits(tmp_path, monkeypatch):
-    """A folder with `digits` as `download` leaves them, and the recipes."""
-    (tmp_path / "data/raw").mkdir(parents=True)
-    datasets.write_digits(tmp_path / "data/raw")
-    for name in RECIPES:
-        (tmp_path / "recipes").mkdir(exist_ok=True)
-        (tmp_path / "recipes" / name).write_text(Path("recipes", name).read_text())
-    (tmp_path / "params.yaml").write_text(Path("params.yaml").read_text())
+def digits(prepared, tmp_path, monkeypatch):
+    """A copy of the project with `digits` downloaded, as the working directory."""
+    sandbox = prepared.copy(tmp_path / "project")
+    monkeypatch.chdir(sandbox.path)
+    recipes.RUNS.write_text(f"{','.join(recipes.COLUMNS)}\n")
+    return sandbox
+
+
+def run_recipe(*arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["recipes.py", *arguments])
+        recipes.main()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_learns_in_a_few_steps(name, digits):
+    changes = ["train.epochs=2", "train.batch_size=64", "model.hdim=32"]
+    run_recipe(name, "--seeds", "1", *[word for c in changes for word in ("-S", c)])
+    (run,) = recipes.read_runs().to_dict("records")
+    params = recipes.override(
+        recipes.committed_params(), [*recipes.read_recipe(name), *changes]
+    )
+    compute = set_up("cpu", "auto", 0)
+    model = start_run(params.model, params.train, params.augment, compute).model
+    test = recipes.read_data(params)["test"]
+    assert run["loss"] < score(compute_logits(model, test), test.labels).loss
+    sizes = {"xdim", "ydim"}
+    assert params.model.model_dump(include=sizes).items() <= DEFAULT["model"].items()
+
+
+def test_the_recipes_train_the_notebooks_model():
+    for name in NAMES:
+        model = recipes.override(DEFAULTS, recipes.read_recipe(name)).model
+        sizes = model.model_dump(include={"xdim", "hdim", "ydim", "n_layer"})
+        assert sizes.items() <= DEFAULT["model"].items()
+
+
+def test_a_recipe_that_is_no_list_of_overrides_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_trains_for_a_few_steps(name, digits):
-    settings = study.overridden(params.load(), study.read(Path("recipes", name)))
-    sizes = {"xdim", "hdim", "ydim", "n_layer"}  # the notebook's model
-    assert settings.model.model_dump(include=sizes).items() <= DEFAULT["model"].items()
-    few = study.overridden(settings, ["train.epochs=1", "model.hdim=16"])
-    study.study(name, few, seeds=1)
-    (run,) = json.loads(Path(f"benchmarks/results/study-{name}.json").read_text())["runs"]
-    assert 0.05 < run["heldout_accuracy"][0] < 1
-    assert run["train_loss"][0] < 2.5
-
-
-def test_a_recipe_that_is_no_list_of_overrides_is_refused(tmp_path):
+    Path("recipes").mkdir()
     for text in ("train.lr=1", "-S", "-S train.lr=1 train.seed=2"):
-        (tmp_path / "bad").write_text(text)
-        with pytest.raises(study.StudyError, match="bad: expected `-S KEY=VALUE`, got "):
-            study.read(tmp_path / "bad")
+        Path("recipes/bad").write_text(text)
+        with pytest.raises(UserError, match="bad: expected `-S KEY=VALUE`, got "):
+            recipes.read_recipe("bad")
 
 
-def test_a_study_goes_on_with_the_next_seed_and_never_mixes_parameters(digits):
-    tiny = ["train.epochs=1", "model.hdim=8", "prepare.valid_size=100"]
-    settings = study.overridden(params.load(), tiny)
-    path = Path("benchmarks/results/trials/study-x.json")
-    study.study("x", settings, seeds=1)
-    first = json.loads(path.read_text())
-    assert (first["heldout"], first["heldout_images"]) == ("valid", 100)
-    study.study("x", settings, seeds=2)
-    both = json.loads(path.read_text())["runs"]
-    assert both[0] == first["runs"][0]
-    assert both[1]["train_loss"] != both[0]["train_loss"]
-    other = study.overridden(settings, ["train.lr=1"])
-    with pytest.raises(study.StudyError, match=r"study-x.json: of other parameters"):
-        study.study("x", other, seeds=3)
-    assert json.loads(path.read_text())["runs"] == both
+def test_runs_go_on_with_the_next_seed_and_never_mix_parameters(digits):
+    tiny = ("-S", "train.epochs=1", "-S", "prepare.valid_size=100")
+    run_recipe("notebook", "--seeds", "1", *tiny)
+    first = recipes.RUNS.read_text()
+    run_recipe("notebook", "--seeds", "2", *tiny)
+    run_recipe("notebook", "--seeds", "1", *tiny, "-S", "train.lr=0.02")
+    assert recipes.RUNS.read_text().startswith(first)
+    runs = recipes.read_runs()
+    assert runs.seed.tolist() == [0, 1, 0]
+    assert runs["split"].tolist() == ["valid"] * 3
+    assert runs.train_loss_by_epoch.nunique() == 3
+    kinds = recipes.groups(runs, "valid", recipes.committed_params())
+    assert [len(group) for *_, group in kinds] == [2, 1]
+    assert "train.lr=0.02" in runs.overrides[2]
+    assert list(runs.columns) == list(pd.read_csv(io.StringIO(first)).columns)
 
 
-def test_the_race_goes_on_until_the_notebooks_way_is_there(digits):
-    """Each epoch is answered by a whole run of the recipe."""
-    epochs, runs = race.race(Path("data/raw"), target=0.3, n=1400)
-    assert len(epochs) == len(runs) >= 1
-    reached = [epoch["test_accuracy"] >= 0.3 for epoch in epochs]
-    assert reached == [False] * (len(epochs) - 1) + [True]
-    found = race.summary(epochs, runs)
-    assert 0 < found["ratio"]["training_and_evaluating"] < found["ratio"]["training"]
-    assert found["fast"]["mean"] > 0.1
+def test_an_experiment_in_the_working_tree_does_not_reach_a_run(digits):
+    tiny = ("-S", "train.epochs=1")
+    run_recipe("notebook", "--seeds", "1", *tiny)
+    digits.set_params({"model": {"hdim": 7}, "train": {"lr": 0.5}})
+    run_recipe("notebook", "--seeds", "2", *tiny)
+    assert recipes.read_runs().overrides.nunique() == 1
+    assert recipes.committed_params().model.hdim == TINY["model"]["hdim"]
+
+
+def test_another_data_set_than_the_recipes_is_refused(digits):
+    with pytest.raises(UserError, match="data/raw: holds digits, needed: mnist; set data"):
+        run_recipe("notebook", "-S", "data.name=mnist")
+    assert recipes.read_runs().empty
+
+
+def test_a_mistake_ends_in_one_line(digits):
+    command = [sys.executable, "benchmarks/recipes.py", "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*'recipes/nothing'\n", done.stderr)
 
 
 @pytest.mark.slow
-def test_a_sweep_is_queued_run_and_read_back(tmp_path):
+def test_the_sweep_ends_in_a_table(tmp_path):
     project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
-    overrides = ["train.epochs=1", "prepare.valid_size=100"]
-    found = sweep.sweep(project.path, overrides, (12, 4))
-    assert found.hdim.tolist() == [4, 12]
-    assert found.parameters.tolist() == [594, 2146]
-    assert found.valid_accuracy.between(0.02, 1).all()
-    assert found.seconds.between(1, 300).all()
-    sweep.draw(found, tmp_path / "sweep.png")
-    assert (tmp_path / "sweep.png").stat().st_size > 5000
+    project.dvc("repro", "prepare")
+    few = "-S model.hdim=4,12 -S prepare.valid_size=100"
+    longer = "-S train.epochs=6 -S train.batch_size=32"
+    project.run("bash", "-c", f"bash runs/sweep.sh {few} {longer} > sweep.csv")
+    table = list(csv.DictReader((project.path / "sweep.csv").open()))
+    sizes = {row["model.hdim"]: row for row in table if row["rev"] != "workspace"}
+    assert {"4", "12"} <= sizes.keys()
+    assert float(sizes["12"]["valid.accuracy"]) > 0.3  # untrained: about 0.1
 
 
-def test_the_table_of_recipes_is_that_of_the_studies():
-    studies = recipes.results(recipes.RESULTS)
-    assert studies
-    trials = recipes.trials(recipes.RESULTS / "trials", recipes.parameters())
-    shown = {
-        "README.md": recipes.table(studies),
-        "benchmarks/README.md": trials,
+# What the pages show.
+
+
+def shown(mark: str) -> list[str]:
+    """Return what stands between ``mark`` and its end, in each page that has it."""
+    texts = [path.read_text() for path in speed.PAGES]
+    end = mark.partition(": ")[0]
+    block = rf"<!-- {re.escape(mark)} -->\n(.*?)\n<!-- {end}: end -->"
+    return [found for text in texts for found in re.findall(block, text, re.DOTALL)]
+
+
+def tell(sentence: str) -> None:
+    """Hold that a page tells ``sentence``, and none the same with other figures."""
+    pages = [" ".join(path.read_text().split()) for path in speed.PAGES]
+    pattern = re.sub(r"\d[\d.]*", r"\\d[\\d.]*", re.escape(sentence).replace(r"\.", "."))
+    found = [match for page in pages for match in re.findall(pattern, page)]
+    assert set(found) == {sentence}
+
+
+def test_the_tables_are_those_of_the_runs():
+    runs = recipes.read_runs()
+    tested = recipes.tested(runs, DEFAULTS)
+    assert {"`notebook`", "`fast`", "`record`"} <= tested.keys()
+    for mark, table in {
+        "benchmarks/recipes.py": recipes.recipe_table(tested),
+        "benchmarks/recipes.py: trials": recipes.trial_table(runs, DEFAULTS),
+    }.items():
+        found = shown(mark)
+        assert found
+        assert set(found) == {table}
+
+
+def test_the_tables_are_those_of_the_measured_speed():
+    paths = sorted(speed.RESULTS.glob("speed-*.json"))
+    assert "speed-cpu-avx512-2core.json" in {path.name for path in paths}
+    for path in paths:
+        found = shown(f"make bench: {path.name}")
+        assert found
+        assert set(found) == {speed.table(json.loads(path.read_text()))}
+
+
+def test_the_pages_tell_what_the_runs_say():
+    told = recipes.sentences(recipes.tested(recipes.read_runs(), DEFAULTS))
+    assert len(told) == 2
+    for sentence in told:
+        tell(sentence)
+
+
+def test_the_log_tells_how_long_runs_end():
+    trials = {
+        tuple(differ): group
+        for name, differ, group in recipes.groups(recipes.read_runs(), "valid", DEFAULTS)
+        if name == "`record`" and group.epochs.iloc[0] == 20
     }
-    for name, table in shown.items():
-        readme = Path(name).read_text()
-        assert f"{recipes.BEGIN}{table}{recipes.END}" in readme
-    for name, found in studies.items():
-        overrides = study.read(Path("recipes", name))
-        default = params.Params.model_validate(DEFAULT)
-        now = study.overridden(default, overrides).model_dump()
-        assert found["params"] == now  # what was measured is what the recipe says
-        assert found["heldout"] == "test"
-        figures = study.summary(found["runs"])
-        assert {key: found[key] for key in figures} == figures
+    epochs = "train.epochs=20"
+    plain = trials["prepare.valid_size=5000", epochs, "augment.elastic=0"]
+    elastic = trials["prepare.valid_size=5000", epochs]
+    loss, train_loss = (
+        recipes.by_epoch(plain, column).iloc[0]
+        for column in ("loss_by_epoch", "train_loss_by_epoch")
+    )
+    assert loss[10:].max() - loss[10:].min() < 0.001
+    tell(
+        f"the validation loss stood still from the 11th epoch on ({loss[19]:.3f}) while "
+        f"the training loss fell from {train_loss[10]:.3f} to {train_loss[19]:.3f}"
+    )
+    tell(f"it fell to the end ({elastic.loss.iloc[0]:.3f})")
+    record = recipes.tested(recipes.read_runs(), DEFAULTS)["`record`"]
+    test, train = (
+        recipes.by_epoch(record, column).mean()
+        for column in ("loss_by_epoch", "train_loss_by_epoch")
+    )
+    tell(
+        f"From the 10th to the 40th epoch the test loss fell from {test[9]:.3f} to "
+        f"{test[39]:.3f}, and the training loss ended at {train[39]:.3f}"
+    )
 
 
-def test_the_readme_tells_the_epochs_of_the_recipe_notebook():
-    runs = recipes.results(recipes.RESULTS)["notebook"]["runs"]
-    by_epoch = zip(*(run["heldout_accuracy"] for run in runs), strict=True)
-    percent = [[100 * accuracy for accuracy in epoch] for epoch in by_epoch]
-    words = [f"{mean(epoch):.1f} ± {stdev(epoch):.1f}" for epoch in percent]
-    told = f"`notebook`'s five epochs reach {', '.join(words[:-1])} and {words[-1]}%"
-    assert told in " ".join(Path("README.md").read_text().split())
+def test_the_log_tells_what_changes_the_bits():
+    (path,) = speed.RESULTS.glob("reproducibility-*.json")
+    runs = {row["run"]: row for row in json.loads(path.read_text())}
+    assert runs["1 thread"]["same_bits_as_first"]
+    assert runs["2 threads"]["same_bits_as_first"]
+    apart = runs["AVX2 at most"]["largest_difference_of_a_weight"]
+    tell(f"weights differ by up to {apart:.3f} where AVX2 at most is allowed")
 
 
-def test_the_readme_shows_the_committed_figures():
-    readme = Path("README.md").read_text()
-    shown = re.findall(r"<!-- make bench: (speed-.*json) -->", readme)
-    assert "speed-cpu-avx512-2core.json" in shown
-    for name in shown:
-        assert bench.with_table(readme, bench.RESULTS / name) == readme
-    assert readme.count("| training, an epoch |") == len(shown)
+def test_the_log_shows_the_sweep():
+    (path,) = speed.RESULTS.glob("sweep-*.csv")
+    log = Path("benchmarks/LOG.md").read_text()
+    for row in pd.read_csv(path).itertuples():
+        cells = f"{row.hdim} | {row.parameters:,} | {row.valid_accuracy:.2%}"
+        assert f"| {cells} | {row.test_accuracy:.2%} | {row.seconds:.0f} s |" in log

@@ -1,16 +1,21 @@
 import itertools
 import os
+import shutil
+import signal
 import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mnist_lstm import checkpoint, device, signals, tensorfile, training
-from mnist_lstm.checkpoint import Keeper
+from defaults import ALL_ON, augment_params, model_params, train_params
+from mnist_lstm.device import make_deterministic
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.params import Params
-from project import ALL_ON, DEFAULT
+from mnist_lstm.plumbing import script
+from mnist_lstm.tensorfile import save_tensors
+from mnist_lstm.training import checkpoint
+from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
+from mnist_lstm.training.loop import Run, fit
 
 TRAIN = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "device": "cpu", "precision": "fp32"}
 MODEL = {"hdim": 8}
@@ -25,34 +30,27 @@ class Killed(BaseException):
 
 @pytest.fixture
 def learn(split, tmp_path):
-    """Train, with a checkpoint at each tick, until it is killed at tick ``kill``.
+    """Train, with a checkpoint after each step, until it is killed after ``kill``.
 
     Where it goes on, all that ``seed`` draws must give way to what was saved.
     """
 
     def learn(seed, kill=None, on="cpu", changes=PLAIN):
-        device.make_deterministic(seed)
-        values = {k: DEFAULT[k] | changes.get(k, {}) for k in DEFAULT}
-        values["train"]["seed"] = seed
-        params = Params.model_validate(values)
-        classifier = LSTMClassifier(**params.model.model_dump()).to(on)
-        run = training.Run(classifier, params.train, params.augment)
+        make_deterministic(seed)
+        model = LSTMClassifier(model_params(**changes["model"])).to(on)
+        params = train_params(**(changes["train"] | {"seed": seed}))
+        run = Run(model, params, augment_params(**changes["augment"]))
         data = split.to(torch.device(on))
         ticks = itertools.count()
-        with Keeper(tmp_path / "checkpoints", KEY, run) as keeper:
-
-            def tick():
-                keeper.save()
+        with Checkpointer(tmp_path / "checkpoints" / KEY, run) as checkpointer:
+            for _ in fit(run, data, data):
+                checkpointer.save()
                 if next(ticks) == kill:
                     raise Killed
-
-            keeper.resume()
-            for _ in training.fit(run, data, data, tick):
-                pass
-            keeper.remove()
+            checkpointer.finish()
         weights = {
             f"{owner}.{name}": values.cpu()
-            for owner, module in {"model": run.model, "averaged": run.averaged}.items()
+            for owner, module in {"model": run.model, "ema_model": run.ema_model}.items()
             for name, values in module.state_dict().items()
         }
         drawn = torch.rand(3), torch.rand(3, device=on).cpu(), run.generator.get_state()
@@ -65,10 +63,11 @@ def learn(split, tmp_path):
 
 @pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 @pytest.mark.parametrize("changes", [PLAIN, ALL], ids=["plain", "all on"])
-def test_killed_at_any_step_of_training_or_judging_it_ends_the_same(
+def test_killed_at_any_step_of_training_or_evaluation_it_ends_the_same(
     learn, on, changes, tmp_path
 ):
     whole = learn(seed=0, on=on, changes=changes)
+    shutil.rmtree(tmp_path / "checkpoints")
     assert whole.ticks > 10
     for kill in range(whole.ticks):
         with pytest.raises(Killed):
@@ -78,24 +77,33 @@ def test_killed_at_any_step_of_training_or_judging_it_ends_the_same(
         for ours, theirs in zip(went_on.tensors, whole.tensors, strict=True):
             assert torch.equal(ours, theirs)
         assert went_on.ticks < whole.ticks
-        assert not (tmp_path / "checkpoints").exists()
+        shutil.rmtree(tmp_path / "checkpoints")
+
+
+class Counter:
+    """A run of which nothing matters but a number."""
+
+    epoch = 0
+    number = 0
+    position = property(lambda self: f"number {self.number}")
+
+    def state(self):
+        return {"number": torch.tensor(self.number)}, {}
+
+    def restore(self, tensors, metadata):
+        self.number = int(tensors["number"])
 
 
 @pytest.fixture
-def keeper(tmp_path):
-    """A keeper of a run of which nothing matters but a number."""
+def checkpointer(tmp_path):
+    return Checkpointer(tmp_path / "checkpoints" / KEY, Counter())
 
-    class Run:
-        number = 0
-        place = property(lambda self: f"number {self.number}")
 
-        def state(self):
-            return {"number": torch.tensor(self.number)}, {}
-
-        def restore(self, tensors, about):
-            self.number = int(tensors["number"])
-
-    return Keeper(tmp_path / "checkpoints", KEY, Run())
+def resumed(checkpointer):
+    """Return the number from which another process would go on."""
+    run = Counter()
+    with Checkpointer(checkpointer.folder, run):
+        return run.number
 
 
 def flip(path):
@@ -110,33 +118,44 @@ def flip(path):
         flip,
         lambda path: os.truncate(path, 0),
         lambda path: os.truncate(path, path.stat().st_size - 1),
-        lambda path: tensorfile.save(path, {"lin.bias": torch.zeros(3)}, {"model": {}}),
+        lambda path: save_tensors(path, {"lin.bias": torch.zeros(3)}, {"model": {}}),
     ],
 )
-def test_a_damaged_or_foreign_checkpoint_is_passed_over(keeper, capsys, damage):
-    with keeper:
-        for keeper.run.number in (1, 2):
-            keeper.save()
-    older, newest = sorted(keeper.folder.iterdir())
-    (keeper.folder / "0copy.safetensors").touch()  # none of ours
+def test_a_damaged_or_foreign_checkpoint_is_skipped(checkpointer, capsys, damage):
+    with checkpointer:
+        for checkpointer.run.number in (1, 2):
+            checkpointer.save()
+    older, newest = sorted(checkpointer.folder.iterdir())
+    (checkpointer.folder / "0copy.safetensors").touch()  # none of ours
     damage(newest)
-    keeper.resume()
-    assert keeper.run.number == 1
+    assert resumed(checkpointer) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"warning: passing over a checkpoint: {newest}: ")
+    assert printed.err.startswith(f"warning: skipping a checkpoint: {newest}: ")
     assert printed.out == "resuming from number 1\n"
     assert older.exists()
 
 
-def test_two_are_kept_and_none_is_half_written(keeper):
-    with keeper:
-        for keeper.run.number in range(5):
-            keeper.save()
-        names = sorted(path.name for path in keeper.folder.iterdir())
+def test_two_are_kept_and_none_is_half_written(checkpointer):
+    with checkpointer:
+        for checkpointer.run.number in range(5):
+            checkpointer.save()
+        names = sorted(path.name for path in checkpointer.folder.iterdir())
     assert names == ["00000003.safetensors", "00000004.safetensors"]
 
 
-def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(keeper, monkeypatch):
+def test_it_saves_at_the_end_of_each_epoch(checkpointer):
+    with checkpointer:
+        checkpointer.save_if_due()
+        checkpointer.due = float("inf")
+        for epoch, number in ((0, 1), (1, 2), (1, 3)):
+            checkpointer.run.epoch, checkpointer.run.number = epoch, number
+            checkpointer.save_if_due()
+    assert resumed(checkpointer) == 2
+
+
+def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
+    checkpointer, monkeypatch
+):
     now = 1000.0
     saved_at = []
     cost = 0.2
@@ -147,13 +166,13 @@ def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(keeper, m
         now += cost
         saved_at.append(now)
 
-    monkeypatch.setattr(tensorfile, "save", save)
-    with keeper:
+    monkeypatch.setattr(checkpoint, "save_tensors", save)
+    with checkpointer:
         for cost, waits in ((0.1, 20), (10, 50)):
-            keeper.save()
+            checkpointer.save()
             for _ in range(600):
                 now += 0.1
-                keeper.tick()
+                checkpointer.save_if_due()
             assert saved_at[1] - cost - saved_at[0] == pytest.approx(waits, abs=0.2)
             saved_at.clear()
 
@@ -167,7 +186,7 @@ def test_the_key_is_of_params_data_code_and_machine(tmp_path, monkeypatch, part)
     fake = SimpleNamespace(__file__=str(module))
     monkeypatch.setitem(sys.modules, "mnist_lstm.fake", fake)
     params, machine = {"lr": 1}, "cpu"
-    before = checkpoint.key(params, [data], machine).split("-")
+    before = checkpoint_key(params, [data], machine).split("-")
     match part:
         case 0:
             params = {"lr": 2}
@@ -177,32 +196,59 @@ def test_the_key_is_of_params_data_code_and_machine(tmp_path, monkeypatch, part)
             module.write_text("changed")
         case 3:
             machine = "cuda"
-    after = checkpoint.key(params, [data], machine).split("-")
+    after = checkpoint_key(params, [data], machine).split("-")
     assert [i for i in range(4) if before[i] != after[i]] == [part]
 
 
-def test_a_signal_is_waited_for_until_the_step_is_taken(keeper):
-    with keeper:
-        keeper.due = float("inf")
-        keeper.tick()
-        keeper.run.number = 7
-        os.kill(os.getpid(), signals.signal.SIGTERM)
-        with pytest.raises(signals.Stopped) as caught:
-            keeper.tick()
-    assert signals.signal.getsignal(signals.signal.SIGTERM) is signals.signal.SIG_DFL
+def test_the_plumbing_is_no_part_of_the_key(monkeypatch, tmp_path):
+    """A better error message does not discard the checkpoint of a long run."""
+    module = tmp_path / "errors.py"
+    fake = SimpleNamespace(__file__=str(module))
+    monkeypatch.setitem(sys.modules, "mnist_lstm.plumbing.errors", fake)
+    keys = []
+    for text in ("message", "better message"):
+        module.write_text(text)
+        keys.append(checkpoint_key({}, [], "cpu"))
+    assert keys[0] == keys[1]
+
+
+def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
+    """A run that died keeps its own; what it says of a change concerns those alone."""
+    scratch = tmp_path / "checkpoints"
+    for name in ("a-b-c-died", "a-b-c-first", "a-b-c-second"):
+        with Checkpointer(scratch / name, Counter()) as checkpointer:
+            checkpointer.save()
+            checkpointer.save()
+            if not name.endswith("died"):
+                checkpointer.finish()
+    kept = {path.name: len(list(path.glob("*.safetensors"))) for path in scratch.iterdir()}
+    assert kept == {"a-b-c-died": 2, "a-b-c-second": 1}
+    shutil.rmtree(scratch / "a-b-c-died")
+    capsys.readouterr()
+    with Checkpointer(scratch / "a-b-c-third", Counter()):
+        assert capsys.readouterr().out == ""
+
+
+def test_a_signal_is_waited_for_until_the_step_is_taken(checkpointer):
+    with checkpointer:
+        checkpointer.save_if_due()
+        checkpointer.due = float("inf")
+        checkpointer.save_if_due()
+        checkpointer.run.number = 7
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(script.Stopped) as caught:
+            checkpointer.save_if_due()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert str(caught.value) == "terminated; the next run resumes from number 7"
     assert caught.value.status == 143
-    keeper.run.number = 0
-    keeper.resume()
-    assert keeper.run.number == 7
+    assert resumed(checkpointer) == 7
 
 
-def test_a_signal_after_the_last_step_still_ends_the_run(keeper):
+def test_a_signal_after_the_last_step_still_ends_the_run(checkpointer):
     """Its checkpoints stay: DVC records nothing of a run that was stopped."""
-    with keeper:
-        os.kill(os.getpid(), signals.signal.SIGTERM)
-        with pytest.raises(signals.Stopped):
-            keeper.remove()
-    keeper.run.number = 7
-    keeper.resume()
-    assert keeper.run.number == 0
+    with checkpointer:
+        checkpointer.run.number = 7
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(script.Stopped):
+            checkpointer.finish()
+    assert resumed(checkpointer) == 7

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from defaults import model_params
 from mnist_lstm import evaluation
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.tensors import Split
+from mnist_lstm.splits import Split
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
 FOUR = Split(torch.zeros(4, 1, 1).byte(), torch.tensor([0, 2, 1, 0]), n_class=3)
@@ -23,26 +24,12 @@ def test_score_is_the_share_that_is_right_and_the_mean_cross_entropy():
     assert score.loss == pytest.approx(-sum(map(math.log, chances)) / 4)
 
 
-def test_a_report_has_the_accuracy_of_each_class():
-    report = evaluation.report(LOGITS, FOUR)
-    assert report["accuracy"] == 0.75
-    assert report["accuracy_by_class"] == {"0": 0.5, "1": 1.0, "2": 1.0}
-
-
-def test_predictions_stand_beside_their_labels_and_probability():
-    table = evaluation.predictions(LOGITS, FOUR)
-    assert table["index"] == [0, 1, 2, 3]
-    assert table["label"] == [0, 2, 1, 0]
-    assert table["prediction"] == [0, 2, 1, 1]
-    assert table["probability"][0] == pytest.approx(math.exp(2) / (math.exp(2) + 2))
-
-
 def test_logits_come_in_the_order_of_the_images(split):
     torch.manual_seed(0)
-    classifier = LSTMClassifier(28, 8, 10, 1)
+    model = LSTMClassifier(model_params(hdim=8, n_layer=1))
     big = split.take(torch.arange(600) % 60)  # more than a batch
-    logits = evaluation.logits(classifier, big)
-    alone = evaluation.logits(classifier, split.take(torch.tensor([17])))
+    logits = evaluation.compute_logits(model, big)
+    alone = evaluation.compute_logits(model, split.take(torch.tensor([17])))
     torch.testing.assert_close(logits[17], alone[0])
     torch.testing.assert_close(logits[557], alone[0])
     assert not logits.requires_grad

@@ -7,7 +7,7 @@ import torch
 
 from mnist_lstm import figures
 
-TABLE = pd.DataFrame({"label": [3, 5], "prediction": [3, 6], "probability": [0.9, 0.8]})
+TABLE = pd.DataFrame({"actual": [3, 5], "predicted": [3, 6], "probability": [0.9, 0.8]})
 IMAGES = torch.arange(2 * 28 * 28).reshape(2, 28, 28).byte()
 
 
@@ -31,7 +31,7 @@ def test_mistakes_tell_how_sure_the_model_was():
     assert "Pred:6 (80.0%), Label:5" in titles(figures.mistakes(IMAGES[1:], TABLE[1:]))
 
 
-def test_no_mistakes_is_said():
+def test_a_model_without_mistakes_has_a_figure_that_says_so():
     figure = figures.mistakes(IMAGES[:0], TABLE[:0])
     assert figure.get_suptitle() == "Test images: no mistakes"
 
@@ -80,6 +80,6 @@ def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
 )
 def test_the_same_picture_is_the_same_file_whatever_the_user_set(tmp_path, user):
     with matplotlib.rc_context(user):
-        figures.save(figures.samples(IMAGES, TABLE), tmp_path / "mine.png")
-    figures.save(figures.samples(IMAGES, TABLE), tmp_path / "theirs.png")
+        figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "mine.png")
+    figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "theirs.png")
     assert (tmp_path / "mine.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_lstm import idx
-from mnist_lstm.idx import Array, IdxError
+from mnist_lstm.idx import Array
+from mnist_lstm.plumbing.errors import IdxError
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_no_flipped_bit_changes_a_value_unnoticed(path):
 @pytest.mark.parametrize("n", [1500, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_whatever_the_file_it_neither_crashes_nor_hangs_nor_takes_a_gibibyte(n):
     result = subprocess.run(
-        [sys.executable, "tests/fuzz_idx.py", str(n)], capture_output=True, text=True
+        [sys.executable, "tests/fuzz/idx.py", str(n)], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.partition(" files, ")[0].replace(",", "")) >= n

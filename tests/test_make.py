@@ -1,12 +1,18 @@
 """`make repro`, where it fails, and where it has the genuine data."""
 
+import json
 import os
-import time
+import re
+import resource
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from project import DEFAULT, TINY, create, ran
+from defaults import DEFAULT, TINY
+from sandbox import Sandbox, create, ran
 
 THREADS = str(os.cpu_count())
 
@@ -35,6 +41,67 @@ def test_any_other_failure_is_a_failure(mnist):
     assert "digits" not in output
 
 
+def test_a_missing_params_file_is_a_failure(mnist):
+    (mnist.path / "params.yaml").unlink()
+    output = mnist.run("tools/repro", ok=False)
+    assert "params.yaml differs from the last commit" in output
+    assert "missing from 'params.yaml'" in output
+
+
+def test_outside_a_repository_it_says_how_to_make_one(mnist):
+    shutil.rmtree(mnist.path / ".git")  # as in GitHub's ZIP
+    output = mnist.run("tools/repro", ok=False)
+    assert "error: this folder is no Git repository" in output
+    assert "differs" not in output
+    assert "ERROR" not in output  # DVC does not even start
+    mnist.set_params({"train": {"lr": -1}})
+    (advice,) = [line for line in output.splitlines() if "git init" in line]
+    user = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org"}
+    user |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in user.items()}
+    mnist.run("bash", "-c", advice, **user)
+    output = mnist.run("tools/repro", ok=False)
+    assert "differs" not in output
+    assert "train.lr must be" in output
+
+
+def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
+    output = mnist.run("tools/repro", ok=False, GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+    assert "error: DVC needs this Git repository, and git does not open it:" in output
+    assert "git config --global --add safe.directory" in output
+    assert "differs" not in output
+    assert "ERROR" not in output
+
+
+def test_what_git_cannot_tell_is_not_told(mnist, tmp_path):
+    mnist.set_params({"train": {"lr": -1}})
+    mnist.commit("A mistake")
+    shallow = tmp_path / "shallow"
+    mnist.git("clone", "--quiet", "--depth=1", mnist.path.as_uri(), str(shallow))
+    output = Sandbox(shallow).run("tools/repro", ok=False)
+    assert "last commit" not in output
+    assert "train.lr must be" in output
+
+    tools = tmp_path / "tools"  # all but git
+    tools.mkdir()
+    for folder in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(folder).glob("*"):
+            (tools / program.name).unlink(missing_ok=True)
+            (tools / program.name).symlink_to(program)
+    (tools / "git").unlink()
+    path = os.pathsep.join((str(Path(sys.executable).parent), str(tools)))
+    output = mnist.run("tools/repro", ok=False, PATH=path)
+    assert "git is not installed" in output
+    assert "differs from the last commit:" not in output
+    assert "train.lr must be" in output
+
+    shutil.rmtree(mnist.path / ".git")
+    mnist.git("init", "--quiet")
+    output = mnist.run("tools/repro", ok=False)
+    assert "no commit yet" in output
+    assert "differs" not in output
+    assert "train.lr must be" in output
+
+
 def test_only_mnist_falls_back_on_digits(mnist):
     mnist.set_params({"data": {"name": "kmnist"}})
     output = mnist.run("tools/repro", ok=False)
@@ -46,16 +113,44 @@ def test_plain_repro_stays_strict_and_leaves_nothing_half_written(mnist):
     output = mnist.dvc("repro", "download", ok=False)
     assert "error: no mirror served" in output
     assert list((mnist.path / "data").iterdir()) == []
-    assert "No mirror of MNIST answers" not in output
+    assert "No MNIST mirror could be reached" not in output
+
+
+def test_without_any_mirror_it_says_so_and_runs_digits_by_their_recipe(mnist):
+    recipe = mnist.path / "recipes/digits"
+    recipe.write_text(re.sub(r"epochs=\d+", "epochs=1", recipe.read_text()))
+    mnist.commit("A short recipe")
+    output = mnist.run("tools/repro")
+    assert "error: no mirror served train-images-idx3-ubyte.gz of mnist:" in output
+    refused, *stages = ran(output)
+    assert (refused, len(stages)) == ("download", 6)
+    params = yaml.safe_load(mnist.text("params.yaml"))
+    assert params["data"] == {"name": "digits"}
+    assert f"-S model.dropout={params['model']['dropout']}" in recipe.read_text()
+    advice = output[output.index("No MNIST mirror could be reached") :]
+    advice = advice.partition("make repro\n")[0]
+    assert max(map(len, advice.splitlines())) <= 80
+
+    # The way back that it names.
+    (way_back,) = [line for line in advice.splitlines() if "git restore" in line]
+    mnist.run("bash", "-c", way_back)
+    assert mnist.git("diff", "--stat", "HEAD", "--", "params.yaml") == ""
 
 
 @pytest.mark.slow
-def test_without_a_network_digits_take_at_most_two_minutes(tmp_path):
+def test_without_a_network_digits_reach_97_5_percent_within_a_minute_of_training(tmp_path):
     project = create(tmp_path / "project", DEFAULT)
-    start = time.monotonic()
-    output = project.run("tools/repro", OMP_NUM_THREADS=THREADS)
-    assert time.monotonic() - start < 120
+    # Threads that wait do not count, and leave their core to other tests.
+    threads = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    output = project.run("tools/repro", **threads)
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     assert "821,770 parameters" in output
+    # A minute on two cores is 120 s of their time, and the other stages take some 20. Other
+    # work on the machine does not count, but for the caches it shares: hence twice that.
+    assert seconds < 280
+    test = json.loads(project.text("metrics/evaluate.json"))["test"]
+    assert test["accuracy"] >= 0.975
 
 
 @pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="DATA_MIRROR is not set")

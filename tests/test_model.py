@@ -2,78 +2,74 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lstm import device, model, tensorfile, tensors
-from mnist_lstm.model import LSTMClassifier, ModelError
-from mnist_lstm.params import ModelParams
-from mnist_lstm.tensorfile import TensorFileError
-from project import DEFAULT
+from defaults import model_params
+from mnist_lstm import device
+from mnist_lstm.model import LSTMClassifier, load_model, save_model
+from mnist_lstm.plumbing.errors import ModelError, TensorFileError
+from mnist_lstm.splits import save_split
+from mnist_lstm.tensorfile import save_tensors
 
-PARAMS = ModelParams(**(DEFAULT["model"] | {"hdim": 16}))
+PARAMS = model_params(hdim=16)
 
 
 @pytest.fixture
-def classifier():
+def model():
     torch.manual_seed(0)
-    return LSTMClassifier(xdim=28, hdim=16, ydim=10, n_layer=2).eval()
+    return LSTMClassifier(PARAMS).eval()
 
 
 def test_the_default_has_the_notebooks_821770_parameters():
-    counts = model.count_by_layer(LSTMClassifier(28, 256, 10, 2))
-    assert counts == {
-        "parameters": 821_770,
-        "rnn_l0": 4 * 256 * (28 + 256 + 2),
-        "rnn_l1": 4 * 256 * (256 + 256 + 2),
-        "lin": 10 * 256 + 10,
-    }
+    model = LSTMClassifier(model_params())
+    assert sum(values.numel() for values in model.parameters()) == 821_770
 
 
 @pytest.mark.skipif(not device._has_lstm_in_bf16(), reason="no LSTM in bf16 here")
-def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(classifier):
+def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(model):
     torch.manual_seed(0)
-    fast = LSTMClassifier(xdim=28, hdim=16, ydim=10, n_layer=2, precision="bf16")
+    fast = LSTMClassifier(PARAMS, precision="bf16")
     x = torch.rand(64, 28, 28)
-    logits, expected = fast(x), classifier(x)
+    logits, expected = fast(x), model(x)
     assert logits.dtype == torch.float32
     assert 0 < (logits - expected).norm() / expected.norm() < 0.01
     logits.logsumexp(1).sum().backward()
     expected.logsumexp(1).sum().backward()
-    for ours, theirs in zip(fast.parameters(), classifier.parameters(), strict=True):
+    for ours, theirs in zip(fast.parameters(), model.parameters(), strict=True):
         assert ours.dtype == ours.grad.dtype == torch.float32
         assert torch.equal(ours, theirs)
         assert (ours.grad - theirs.grad).norm() / theirs.grad.norm() < 0.02
-    assert torch.equal(fast.read(x), classifier.read(x))  # always in fp32
+    assert torch.equal(fast.read(x), model.read(x))  # always in fp32
 
 
 @pytest.mark.parametrize("length", [1, 10, 28, 100])
-def test_it_classifies_sequences_of_any_length_by_their_last_step(classifier, length):
+def test_it_classifies_sequences_of_any_length_by_their_last_step(model, length):
     x = torch.rand(3, length, 28)
-    logits = classifier(x)
+    logits = model(x)
     assert logits.shape == (3, 10)
-    assert torch.equal(logits, classifier.read(x)[:, -1])
+    assert torch.equal(logits, model.read(x)[:, -1])
 
 
-def test_what_it_says_after_a_row_depends_on_no_later_row(classifier):
+def test_what_it_says_after_a_row_depends_on_no_later_row(model):
     x = torch.rand(2, 28, 28)
-    early = classifier.read(x[:, :9])
-    torch.testing.assert_close(classifier.read(x)[:, :9], early)
-    assert not torch.allclose(classifier.read(x)[:, 27], classifier.read(x)[:, 9])
+    early = model.read(x[:, :9])
+    torch.testing.assert_close(model.read(x)[:, :9], early)
+    assert not torch.allclose(model.read(x)[:, 27], model.read(x)[:, 9])
 
 
-def test_its_weights_are_those_of_a_plain_nn_lstm(classifier):
+def test_its_weights_are_those_of_a_plain_nn_lstm(model):
     plain = nn.LSTM(28, 16, 2, batch_first=True)
-    weights = classifier.state_dict()
+    weights = model.state_dict()
     plain.load_state_dict(
         {k.removeprefix("rnn."): v for k, v in weights.items() if k.startswith("rnn.")}
     )
     x = torch.rand(4, 28, 28)
     _, (hn, _) = plain(x)
     expected = hn[-1] @ weights["lin.weight"].T + weights["lin.bias"]
-    torch.testing.assert_close(classifier(x), expected)
+    torch.testing.assert_close(model(x), expected)
 
 
 def test_keras_opens_the_forget_gates_and_draws_orthogonal_states():
     torch.manual_seed(0)
-    drawn = LSTMClassifier(28, 64, 10, 2, init="keras")
+    drawn = LSTMClassifier(model_params(hdim=64, init="keras"))
     for layer in range(2):
         w_ih, w_hh, b_ih, b_hh = drawn.rnn.all_weights[layer]
         torch.testing.assert_close(w_hh.T @ w_hh, torch.eye(64), rtol=0, atol=1e-5)
@@ -83,11 +79,11 @@ def test_keras_opens_the_forget_gates_and_draws_orthogonal_states():
     assert drawn.lin.bias.tolist() == [0.0] * 10
 
 
-def test_dropout_is_between_layers_and_while_training_alone(classifier):
-    dropping = LSTMClassifier(28, 16, 10, 2, dropout=0.5)
-    dropping.load_state_dict(classifier.state_dict())
+def test_dropout_is_between_layers_and_while_training_alone(model):
+    dropping = LSTMClassifier(model_params(hdim=16, dropout=0.5))
+    dropping.load_state_dict(model.state_dict())
     x = torch.rand(4, 28, 28)
-    assert torch.equal(dropping.eval()(x), classifier(x))
+    assert torch.equal(dropping.eval()(x), model(x))
     dropping.train()
     torch.manual_seed(0)
     ours = dropping(x)
@@ -101,46 +97,34 @@ def test_dropout_is_between_layers_and_while_training_alone(classifier):
     between = nn.functional.dropout(lower(x)[0], 0.5)
     torch.testing.assert_close(ours, dropping.lin(upper(between)[0][:, -1]))
     assert not torch.equal(ours, dropping(x))
-    one = LSTMClassifier(28, 16, 10, 1, dropout=0.5)
+    one = LSTMClassifier(model_params(hdim=16, n_layer=1, dropout=0.5))
     assert torch.equal(one(x), one(x))  # there is nothing between
 
 
-def test_the_table_lists_each_parameter_with_its_first_five_values(classifier):
-    table = model.parameter_table(classifier)
-    assert [row["name"] for row in table][::9] == ["rnn.weight_ih_l0", "lin.bias"]
-    assert table[0]["shape"] == "64x28"
-    assert (
-        sum(row["count"] for row in table) == model.count_by_layer(classifier)["parameters"]
-    )
-    first = classifier.rnn.weight_ih_l0[0, :5].tolist()
-    assert table[0]["first_values"] == " ".join(f"{v:.3f}" for v in first)
-
-
-def test_a_model_comes_back_as_it_was_saved(classifier, tmp_path):
+def test_a_model_comes_back_as_it_was_saved(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    model.save(classifier, path)
+    save_model(model, path)
     x = torch.rand(4, 28, 28)
-    loaded = model.load(path, PARAMS)
-    assert torch.equal(loaded(x), classifier(x))
+    loaded = load_model(path, PARAMS)
+    assert torch.equal(loaded(x), model(x))
     assert not loaded.training
-    model.save(loaded, tmp_path / "again")
+    save_model(loaded, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
 def test_a_missing_model_says_which_stage_writes_it(tmp_path):
     with pytest.raises(TensorFileError, match="no such file; the stage `train` writes it"):
-        model.load(tmp_path / "model.safetensors", PARAMS)
+        load_model(tmp_path / "model.safetensors", PARAMS)
 
 
-def test_a_model_of_other_params_is_refused_with_both(classifier, tmp_path):
+def test_a_model_of_other_params_is_refused_with_what_differs(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    model.save(classifier, path)
+    save_model(model, path)
     with pytest.raises(ModelError) as caught:
-        model.load(path, PARAMS.model_copy(update={"hdim": 17}))
+        load_model(path, PARAMS.model_copy(update={"hdim": 17, "n_layer": 1}))
     assert str(caught.value) == (
-        f"{path}: holds a model of {classifier.settings}, params.yaml asks for "
-        f"{classifier.settings | {'hdim': 17}}; "
-        "`dvc repro` trains it"
+        f"{path}: holds a model of hdim 16, n_layer 2, params.yaml asks for hdim 17, "
+        "n_layer 1; `dvc repro` trains it"
     )
 
 
@@ -157,19 +141,17 @@ def test_a_model_of_other_params_is_refused_with_both(classifier, tmp_path):
         ("more", torch.zeros(1), "is torch.float32 [1], expected no such tensor"),
     ],
 )
-def test_weights_of_another_form_are_refused_by_name(
-    classifier, tmp_path, name, values, found
-):
+def test_weights_of_another_form_are_refused_by_name(model, tmp_path, name, values, found):
     path = tmp_path / "model.safetensors"
-    weights = classifier.state_dict() | {name: values}
+    weights = model.state_dict() | {name: values}
     weights = {name: values for name, values in weights.items() if values is not None}
-    tensorfile.save(path, weights, {"model": classifier.settings})
+    save_tensors(path, weights, {"model": PARAMS.model_dump()})
     with pytest.raises(ModelError) as caught:
-        model.load(path, PARAMS)
+        load_model(path, PARAMS)
     assert str(caught.value).startswith(f"{path}: {name} {found}")
 
 
 def test_tensors_that_are_no_model_are_refused_by_name(split, tmp_path):
-    tensors.save(split, tmp_path / "x")
-    with pytest.raises(ModelError, match="x: holds a model of None, params"):
-        model.load(tmp_path / "x", PARAMS)
+    save_split(split, tmp_path / "x")
+    with pytest.raises(ModelError, match="x: not a model; the stage `train`"):
+        load_model(tmp_path / "x", PARAMS)

@@ -5,15 +5,9 @@ import sys
 import pytest
 import torch
 
-from mnist_lstm import optimizer
+from defaults import model_params, train_params
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.optimizer import AdamW, learning_rate
-from mnist_lstm.params import TrainParams
-from project import DEFAULT
-
-
-def settings(**changes):
-    return TrainParams(**(DEFAULT["train"] | changes))
+from mnist_lstm.training.optimizer import AdamW, learning_rate, update_ema
 
 
 @pytest.mark.parametrize(
@@ -25,9 +19,9 @@ def settings(**changes):
     ],
 )
 def test_a_step_has_the_bits_of_pytorchs_own(changes, theirs):
-    params = settings(lr=1e-2, **changes)
+    params = train_params(lr=1e-2, **changes)
     torch.manual_seed(0)
-    ours, by_hand = (LSTMClassifier(28, 8, 10, 2) for _ in range(2))
+    ours, by_hand = (LSTMClassifier(model_params(hdim=8)) for _ in range(2))
     by_hand.load_state_dict(ours.state_dict())
     own = AdamW(ours.parameters(), params)
     library = theirs(
@@ -51,7 +45,7 @@ def test_a_step_has_the_bits_of_pytorchs_own(changes, theirs):
 
 def test_longer_gradients_are_cut_to_the_norm_and_shorter_ones_are_not():
     weights = torch.nn.Parameter(torch.zeros(2))
-    stepper = AdamW([weights], settings(clip=1.0))
+    stepper = AdamW([weights], train_params(clip=1.0))
     for gradient, clipped in (([30.0, 40.0], [0.6, 0.8]), ([0.3, 0.4], [0.3, 0.4])):
         weights.grad = torch.tensor(gradient)
         stepper.step()
@@ -60,12 +54,13 @@ def test_longer_gradients_are_cut_to_the_norm_and_shorter_ones_are_not():
 
 def test_a_step_does_not_import_the_compiler():
     """150 MB and seconds of start-up."""
-    params = DEFAULT["train"] | {"clip": 1.0}
+    params = train_params(clip=1.0).model_dump()
     code = f"""
 import sys, torch
-from mnist_lstm import optimizer, params
+from mnist_lstm.plumbing.params import TrainParams
+from mnist_lstm.training.optimizer import AdamW
 w = torch.nn.Parameter(torch.ones(3))
-stepper = optimizer.AdamW([w], params.TrainParams(**{params}))
+stepper = AdamW([w], TrainParams(**{params}))
 w.sum().backward()
 stepper.step()
 stepper.zero_grad()
@@ -76,11 +71,11 @@ print("torch._dynamo" in sys.modules, w[0].item())
 
 
 def test_a_constant_learning_rate_is_constant():
-    assert {learning_rate(settings(lr=0.1), step, 10) for step in range(10)} == {0.1}
+    assert {learning_rate(train_params(lr=0.1), step, 10) for step in range(10)} == {0.1}
 
 
 def test_one_cycle_rises_in_a_line_and_falls_along_a_cosine():
-    params = settings(schedule="one_cycle", lr=0.4, warmup=0.25, final_lr=0.1)
+    params = train_params(schedule="one_cycle", lr=0.4, warmup=0.25, final_lr=0.1)
     rates = [learning_rate(params, step, 16) for step in range(16)]
     assert rates[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert rates[9] == pytest.approx(0.25)  # half-way down
@@ -93,7 +88,7 @@ def test_one_cycle_rises_in_a_line_and_falls_along_a_cosine():
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("warmup", [0, 0.2, 0.99])
 def test_one_cycle_of_any_length_stays_between_0_and_its_peak(steps, warmup):
-    params = settings(schedule="one_cycle", lr=0.4, warmup=warmup)
+    params = train_params(schedule="one_cycle", lr=0.4, warmup=warmup)
     rates = [learning_rate(params, step, steps) for step in range(steps)]
     assert all(0 <= rate <= 0.4 for rate in rates)
     assert rates[-1] == pytest.approx(0, abs=1e-12)
@@ -101,18 +96,18 @@ def test_one_cycle_of_any_length_stays_between_0_and_its_peak(steps, warmup):
 
 def test_the_average_forgets_the_untrained_weights_at_once():
     """However slow the decay: of ten steps' weights, those at step 0 have no part left."""
-    kept, model = LSTMClassifier(2, 2, 2, 1), LSTMClassifier(2, 2, 2, 1)
-    for values in kept.parameters():
+    ema_model, model = (LSTMClassifier(model_params(hdim=2)) for _ in range(2))
+    for values in ema_model.parameters():
         values.data.fill_(1000.0)
     for step in range(1, 101):
         for values in model.parameters():
             values.data.fill_(float(step))
-        optimizer.average(kept, model, 0.999, step)
-    assert 80 < kept.lin.bias[0].item() < 100
+        update_ema(ema_model, model, 0.999, step)
+    assert 80 < ema_model.lin.bias[0].item() < 100
 
 
 def test_later_the_average_moves_by_its_decay():
-    kept, model = LSTMClassifier(2, 2, 2, 1), LSTMClassifier(2, 2, 2, 1)
-    before = kept.lin.bias.clone()
-    optimizer.average(kept, model, 0.9, 1000)
-    torch.testing.assert_close(kept.lin.bias, 0.9 * before + 0.1 * model.lin.bias)
+    ema_model, model = (LSTMClassifier(model_params(hdim=2)) for _ in range(2))
+    before = ema_model.lin.bias.clone()
+    update_ema(ema_model, model, 0.9, 1000)
+    torch.testing.assert_close(ema_model.lin.bias, 0.9 * before + 0.1 * model.lin.bias)

@@ -1,11 +1,14 @@
-"""The README's claims against what the pipeline wrote."""
+"""The pages' claims against what the pipeline wrote."""
 
 import io
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+
+PAGES = [Path("README.md"), *Path("docs").glob("*.md"), *Path("benchmarks").glob("*.md")]
 
 
 def committed(file):
@@ -14,9 +17,10 @@ def committed(file):
     return subprocess.run(show, check=True, capture_output=True, text=True).stdout
 
 
-def test_the_result_table_is_the_committed_run():
+def test_the_table_of_epochs_is_the_committed_run():
     history = pd.read_csv(io.StringIO(committed("plots/history.csv")))
-    rows = re.findall(r"^\| (\d|untrained) \|(.*)\|$", committed("README.md"), re.MULTILINE)
+    page = committed("docs/notebook.md")
+    rows = re.findall(r"^\| (\d|untrained) \|(.*)\|$", page, re.MULTILINE)
     assert len(rows) == len(history) == 6
     for (_, cells), row in zip(rows, history.itertuples(), strict=True):
         _, loss, _, train, _, test = (cell.strip() for cell in cells.split("|"))
@@ -25,8 +29,33 @@ def test_the_result_table_is_the_committed_run():
         assert test == f"{row.heldout_accuracy:.3f}"
 
 
-def test_every_file_that_it_names_exists():
-    links = re.findall(r"\]\(([^)]+)\)", Path("README.md").read_text())
-    local = [link.partition("#")[0] for link in links if "://" not in link]
-    assert len(local) > 10
-    assert [link for link in local if not Path(link).exists()] == []
+def test_the_picture_of_the_pipeline_has_the_arrows_of_dvc():
+    dvc = [sys.executable, "-m", "dvc", "dag", "--mermaid"]
+    drawn = subprocess.run(dvc, check=True, capture_output=True, text=True).stdout
+    name = dict(re.findall(r'(node\d+)\["(\w+)"\]', drawn))
+    arrows = {(name[a], name[b]) for a, b in re.findall(r"(node\d+)-->(node\d+)", drawn)}
+    (shown,) = re.findall(r"```mermaid\n(.*?)\n```", PAGES[0].read_text(), re.DOTALL)
+    assert set(re.findall(r"(\w+) --> (\w+)", shown)) == arrows
+    assert set(re.findall(r"\w+", shown)) - {"flowchart", "LR"} == set(name.values())
+
+
+def test_every_file_that_a_page_names_exists():
+    links = [
+        (page, link.partition("#")[0])
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text())
+        if "://" not in link and "/actions/" not in link
+    ]
+    assert len(links) > 30
+    gone = [(page, link) for page, link in links if not (page.parent / link).exists()]
+    assert gone == []
+
+
+def test_the_accuracy_of_the_default_run_is_that_of_its_seeds():
+    runs = pd.read_csv("benchmarks/results/runs.csv", keep_default_na=False)
+    percent = 100 * runs[(runs.overrides == "") & (runs.split == "test")].accuracy.astype(
+        float
+    )
+    told = f"{percent.mean():.1f} ± {percent.std():.1f}% on the test set (five seeds)"
+    assert len(percent) == 5
+    assert told in " ".join(PAGES[0].read_text().split())

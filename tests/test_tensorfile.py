@@ -6,8 +6,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from mnist_lstm import tensorfile
-from mnist_lstm.tensorfile import TensorFileError
+from mnist_lstm.plumbing.errors import TensorFileError
+from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 CONTENT = {"a": torch.arange(6).reshape(2, 3), "b": torch.tensor(1.5)}
 
@@ -15,13 +15,13 @@ CONTENT = {"a": torch.arange(6).reshape(2, 3), "b": torch.tensor(1.5)}
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "x.safetensors"
-    tensorfile.save(path, CONTENT, {"history": [{"loss": 0.1}]})
+    save_tensors(path, CONTENT, {"history": [{"loss": 0.1}]})
     return path
 
 
 def test_what_is_saved_comes_back(path):
-    tensors, about = tensorfile.load(path, writer="train")
-    assert about == {"history": [{"loss": 0.1}]}
+    tensors, metadata = load_tensors(path, writer="train")
+    assert metadata == {"history": [{"loss": 0.1}]}
     assert tensors.keys() == CONTENT.keys()
     for name, values in CONTENT.items():
         assert torch.equal(tensors[name], values)
@@ -42,14 +42,14 @@ def test_any_cut_and_any_flipped_bit_is_refused_by_name(path):
     for content in damages:
         path.write_bytes(content)
         with pytest.raises(TensorFileError) as caught:
-            tensorfile.load(path, writer="train")
+            load_tensors(path, writer="train")
         (line,) = str(caught.value).splitlines()
         assert line.startswith(f"{path}: ")
 
 
 def test_a_folder_in_its_place_is_refused_by_name(tmp_path):
     with pytest.raises(TensorFileError) as caught:
-        tensorfile.load(tmp_path, writer="train")
+        load_tensors(tmp_path, writer="train")
     assert str(caught.value).startswith(f"{tmp_path}: ")
 
 
@@ -64,14 +64,14 @@ def test_a_folder_in_its_place_is_refused_by_name(tmp_path):
             safetensors.torch.save(CONTENT),
             "without the checksum that the stage `train` adds",
         ),
-        (safetensors.torch.save(CONTENT, {"about": "[]"}), "without the checksum"),
-        (safetensors.torch.save(CONTENT, {"about": "{"}), "without the checksum"),
+        (safetensors.torch.save(CONTENT, {"metadata": "[]"}), "without the checksum"),
+        (safetensors.torch.save(CONTENT, {"metadata": "{"}), "without the checksum"),
     ],
 )
 def test_a_foreign_file_is_refused_by_name(path, content, found):
     path.write_bytes(content)
     with pytest.raises(TensorFileError, match=found) as caught:
-        tensorfile.load(path, writer="train")
+        load_tensors(path, writer="train")
     assert str(caught.value).startswith(f"{path}: ")
 
 

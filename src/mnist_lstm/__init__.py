@@ -1,1 +1,1 @@
-"""An LSTM that reads MNIST row by row, and what it takes to train and judge it."""
+"""An LSTM that reads MNIST row by row, and what it takes to train and evaluate it."""

@@ -1,4 +1,4 @@
-"""What a trained classifier is worth: its logits over a split, and figures from them."""
+"""What a classifier is worth: its logits over a split, their loss and accuracy."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from mnist_lstm.tensors import Split
+from mnist_lstm.splits import Split
 
 # The fastest of what was tried on a CPU, see benchmarks/README.md; on CUDA: not measured.
 _BATCH = {"cpu": 512, "cuda": 4096}
@@ -20,7 +20,7 @@ class Score(NamedTuple):
     accuracy: float  # in [0, 1]
 
 
-def logits(model: nn.Module, split: Split) -> Tensor:
+def compute_logits(model: nn.Module, split: Split) -> Tensor:
     """Return the model's logits [N x ydim] for each image of ``split``, in its order."""
     return torch.cat(list(logits_by_batch(model, split)))
 
@@ -40,24 +40,3 @@ def score(logits: Tensor, labels: Tensor) -> Score:
         loss=cross_entropy(logits.double(), labels).item(),
         accuracy=correct.double().mean().item(),
     )
-
-
-def report(logits: Tensor, split: Split) -> dict:
-    """Return loss, accuracy and, by class, the accuracy on its images (if it has any)."""
-    correct = (logits.argmax(1) == split.labels).double()
-    by_class = {
-        str(label): correct[split.labels == label].mean().item()
-        for label in split.labels.unique().tolist()
-    }
-    return score(logits, split.labels)._asdict() | {"accuracy_by_class": by_class}
-
-
-def predictions(logits: Tensor, split: Split) -> dict[str, list]:
-    """Return columns: index, label, prediction, and the probability of the prediction."""
-    probability, prediction = logits.softmax(1).max(1)
-    return {
-        "index": list(range(len(split))),
-        "label": split.labels.tolist(),
-        "prediction": prediction.tolist(),
-        "probability": probability.tolist(),
-    }

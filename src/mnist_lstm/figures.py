@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
-from mnist_lstm import files
+from mnist_lstm.plumbing.files import write_bytes
 
 # The user's own matplotlibrc must not change what is drawn.
 _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
@@ -31,13 +31,13 @@ def samples(images: Tensor, table: pd.DataFrame) -> Figure:
 
     Args:
         images: uint8 [M x L x Q].
-        table: M rows with ``label`` and ``prediction``.
+        table: M rows with ``actual`` and ``predicted``.
     """
     figure, grid = _grid(len(images), "Test images: prediction and label")
     for axes, image, row in zip(grid, images, table.itertuples(), strict=False):
         _draw_image(axes, image)
-        color = _RIGHT if row.prediction == row.label else _WRONG
-        axes.set_title(f"Pred:{row.prediction}, Label:{row.label}", color=color)
+        color = _RIGHT if row.predicted == row.actual else _WRONG
+        axes.set_title(f"Pred:{row.predicted}, Label:{row.actual}", color=color)
     return figure
 
 
@@ -47,16 +47,16 @@ def mistakes(images: Tensor, table: pd.DataFrame) -> Figure:
 
     Args:
         images: uint8 [M x L x Q], none where the model makes no mistake.
-        table: M rows with ``label``, ``prediction`` and ``probability``.
+        table: M rows with ``actual``, ``predicted`` and ``probability``.
     """
-    title = "Test images: the surest mistakes"
+    title = "Test images: the most confident mistakes"
     if not len(images):
         title = "Test images: no mistakes"
     figure, grid = _grid(len(images), title)
     for axes, image, row in zip(grid, images, table.itertuples(), strict=False):
         _draw_image(axes, image)
         axes.set_title(
-            f"Pred:{row.prediction} ({row.probability:.1%}), Label:{row.label}",
+            f"Pred:{row.predicted} ({row.probability:.1%}), Label:{row.actual}",
             color=_WRONG,
             fontsize=9,
         )
@@ -68,7 +68,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     """Draw accuracy and loss by epoch, of the train split and of the held-out one.
 
     Args:
-        history: the rows of :func:`mnist_lstm.training.fit`; epoch 0 is untrained.
+        history: the rows of :func:`mnist_lstm.training.loop.fit`; epoch 0 is untrained.
     """
     figure = _figure(10, 4.2)
     figure.suptitle("Learning curve (epoch 0: untrained)")
@@ -177,11 +177,11 @@ def reading(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
 
 
 @_own_style
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path`` as PNG, without date or version."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=_DPI, metadata={"Software": None})
-    files.write_bytes(path, data.getvalue())
+    write_bytes(path, data.getvalue())
 
 
 def _figure(width: float, height: float) -> Figure:

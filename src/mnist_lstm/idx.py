@@ -12,8 +12,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_lstm import files
-from mnist_lstm.errors import UserError
+from mnist_lstm.plumbing.errors import IdxError
+from mnist_lstm.plumbing.files import write_bytes
 
 _UINT8 = 8
 # Above any data set that is read here (MNIST: 47 MB), and so small that preparing files
@@ -28,10 +28,6 @@ class Array(NamedTuple):
     data: bytes
 
 
-class IdxError(UserError):
-    """A file that is not the IDX file it should be; the message names it."""
-
-
 def read(path: Path, ndim: int) -> Array:
     """Decode the gzipped IDX file ``path``, which must have ``ndim`` dimensions.
 
@@ -44,25 +40,16 @@ def read(path: Path, ndim: int) -> Array:
             shape = _read_header(path, stream.read(4 + 4 * ndim), ndim)
             promised = math.prod(shape)
             if promised > _MAX_BYTES:
-                raise IdxError(
-                    f"{path}: header promises {promised:,} bytes {shape}, "
-                    f"more than the {_MAX_BYTES:,} allowed"
-                )
+                raise IdxError.too_big(path, promised, shape, _MAX_BYTES)
             data = stream.read(promised)
             if len(data) < promised:
-                raise IdxError(
-                    f"{path}: cut short: {len(data):,} bytes of values, "
-                    f"header promises {promised:,} {shape}"
-                )
+                raise IdxError.short(path, len(data), promised, shape)
             if stream.read(1):
-                raise IdxError(
-                    f"{path}: more values than the {promised:,} that its header "
-                    f"promises {shape}"
-                )
+                raise IdxError.long(path, promised, shape)
     except OSError as error:  # gzip.BadGzipFile among them
-        raise IdxError(f"{path}: {error.strerror or error}") from None
+        raise IdxError.unreadable(path, error.strerror or error) from None
     except (EOFError, zlib.error) as error:
-        raise IdxError(f"{path}: damaged gzip data ({error})") from None
+        raise IdxError.damaged(path, error) from None
     return Array(shape, data)
 
 
@@ -74,20 +61,17 @@ def write(path: Path, array: Array) -> None:
     content = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=content, mtime=0) as stream:
         stream.write(header + array.data)
-    files.write_bytes(path, content.getvalue())
+    write_bytes(path, content.getvalue())
 
 
 def _read_header(path: Path, header: bytes, ndim: int) -> tuple[int, ...]:
     """Return the dimensions that ``header`` names, all of them at least 1."""
     magic = bytes((0, 0, _UINT8, ndim))
     if header[:4] != magic:
-        raise IdxError(
-            f"{path}: not an IDX file of bytes in {ndim} dimensions: starts with "
-            f"{header[:4].hex(' ') or 'nothing'}, expected {magic.hex(' ')}"
-        )
+        raise IdxError.wrong_magic(path, ndim, header[:4], magic)
     if len(header) < 4 + 4 * ndim:
-        raise IdxError(f"{path}: cut short within its header")
+        raise IdxError.short_header(path)
     shape = struct.unpack(f">{ndim}I", header[4:])
     if 0 in shape:
-        raise IdxError(f"{path}: header names an empty dimension {shape}")
+        raise IdxError.empty(path, shape)
     return shape

@@ -9,47 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm import tensorfile
-from mnist_lstm.errors import UserError
-from mnist_lstm.params import ModelParams
-
-
-class ModelError(UserError):
-    """A model file of other settings or another form; names the file and what it holds."""
+from mnist_lstm.plumbing.errors import ModelError
+from mnist_lstm.plumbing.params import ModelParams
+from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 
 class LSTMClassifier(nn.Module):
     """K layers of an LSTM with D hidden units read L steps of Q values each."""
 
-    def __init__(
-        self,
-        xdim: int,
-        hdim: int,
-        ydim: int,
-        n_layer: int,
-        dropout: float = 0.0,
-        init: str = "pytorch",
-        precision: str = "fp32",
-    ):
+    def __init__(self, params: ModelParams, precision: str = "fp32"):
         """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
 
-        While it trains, each value between two layers is left out with chance ``dropout``.
-        ``init`` says whose defaults the weights are drawn by: pytorch's or keras's.
+        While it trains, each value between two layers is left out with chance
+        ``params.dropout``. ``params.init`` says whose defaults the weights are drawn by:
+        pytorch's or keras's.
         """
         super().__init__()
-        self.dropout = dropout
+        self.params = params
         self.precision = precision
-        self.settings = {
-            "xdim": xdim,
-            "hdim": hdim,
-            "ydim": ydim,
-            "n_layer": n_layer,
-            "dropout": dropout,
-            "init": init,
-        }
-        self.rnn = nn.LSTM(xdim, hdim, n_layer, batch_first=True)
-        self.lin = nn.Linear(hdim, ydim)
-        if init == "keras":
+        self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
+        self.lin = nn.Linear(params.hdim, params.ydim)
+        if params.init == "keras":
             _draw_as_keras(self)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,7 +43,7 @@ class LSTMClassifier(nn.Module):
         """
         bf16 = self.precision == "bf16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            dropping = self.training and self.dropout
+            dropping = self.training and self.params.dropout
             # [N x L x D]; the states start at zero
             rnn_out = self._drop_between(x) if dropping else self.rnn(x)[0]
             return self.lin(rnn_out[:, -1]).float()
@@ -75,10 +55,12 @@ class LSTMClassifier(nn.Module):
         """
         for layer, weights in enumerate(self.rnn.all_weights):
             if layer:
-                x = dropout(x, self.dropout)
+                x = dropout(x, self.params.dropout)
             zeros = x.new_zeros(1, len(x), self.rnn.hidden_size)
             # biases, one layer, no dropout in it, training, one direction, batch first
-            x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, True, False, True)[0]
+            x = torch.lstm(
+                x, (zeros, zeros), list(weights), True, 1, 0.0, True, False, True
+            )[0]
         return x
 
     def read(self, x: Tensor) -> Tensor:
@@ -106,36 +88,12 @@ def _draw_as_keras(model: LSTMClassifier) -> None:
             values.chunk(4)[1].fill_(1)
 
 
-def count_by_layer(model: LSTMClassifier) -> dict[str, int]:
-    """Return how many parameters ``model`` has: in all, in each LSTM layer, in ``lin``."""
-    counts = {"parameters": 0}
-    for name, values in model.named_parameters():
-        module, tensor = name.split(".")
-        layer = f"{module}_{tensor.rpartition('_')[2]}" if module == "rnn" else module
-        counts[layer] = counts.get(layer, 0) + values.numel()
-        counts["parameters"] += values.numel()
-    return counts
+def save_model(model: LSTMClassifier, path: Path) -> None:
+    """Write the weights to ``path``, with the model's parameters."""
+    save_tensors(path, model.state_dict(), {"model": model.params.model_dump()})
 
 
-def parameter_table(model: nn.Module) -> list[dict]:
-    """Return each parameter's name, shape, number of values and first five values."""
-    return [
-        {
-            "name": name,
-            "shape": "x".join(map(str, values.shape)),
-            "count": values.numel(),
-            "first_values": " ".join(f"{v:.3f}" for v in values.flatten()[:5].tolist()),
-        }
-        for name, values in model.named_parameters()
-    ]
-
-
-def save(model: LSTMClassifier, path: Path) -> None:
-    """Write the weights to ``path``, with the model's settings."""
-    tensorfile.save(path, model.state_dict(), {"model": model.settings})
-
-
-def load(
+def load_model(
     path: Path,
     params: ModelParams,
     device: torch.device | str = "cpu",
@@ -145,23 +103,20 @@ def load(
 
     Raises:
         TensorFileError: no such file, or damaged.
-        ModelError: other settings, or weights that don't fit their sizes.
+        ModelError: other parameters, or weights that don't fit their sizes.
     """
-    weights, about = tensorfile.load(path, writer="train")
-    settings = about.get("model")
-    if settings != params.model_dump():
-        raise ModelError(
-            f"{path}: holds a model of {settings}, params.yaml asks for "
-            f"{params.model_dump()}; `dvc repro` trains it"
-        )
-    model = LSTMClassifier(**settings, precision=precision)
+    weights, metadata = load_tensors(path, writer="train")
+    trained = metadata.get("model")
+    if not isinstance(trained, dict):
+        raise ModelError.not_a_model(path)
+    if trained != params.model_dump():
+        raise ModelError.other_params(path, trained, params.model_dump())
+    model = LSTMClassifier(params, precision)
     expected, found = _forms(model.state_dict()), _forms(weights)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
-            raise ModelError(
-                f"{path}: {name} is {found.get(name, 'missing')}, "
-                f"expected {expected.get(name, 'no such tensor')}"
-            )
+            forms = found.get(name, "missing"), expected.get(name, "no such tensor")
+            raise ModelError.other_form(path, name, *forms)
     model.load_state_dict(weights)
     return model.to(device).eval()
 

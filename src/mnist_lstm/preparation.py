@@ -6,29 +6,22 @@ import torch
 
 from mnist_lstm import idx
 from mnist_lstm.datasets import FILES, N_CLASS
-from mnist_lstm.errors import UserError
-from mnist_lstm.params import misfit
-from mnist_lstm.tensors import Split
+from mnist_lstm.plumbing.errors import ParamsError, PreparationError
+from mnist_lstm.splits import Split
 
 
-class PreparationError(UserError):
-    """Files that do not fit each other; the message names one."""
-
-
-def read(folder: Path) -> tuple[Split, Split]:
+def read_splits(folder: Path) -> tuple[Split, Split]:
     """Decode the train and the test split in ``folder``.
 
     Raises:
-        idx.IdxError: a file that is damaged or no IDX file.
+        IdxError: a file that is damaged or no IDX file.
         PreparationError: counts or sizes that differ, or a label that is no class.
     """
     train, test = (_read_part(folder, part) for part in ("train", "test"))
     sizes = [list(split.images.shape[1:]) for split in (train, test)]
     if sizes[0] != sizes[1]:
-        raise PreparationError(
-            f"{folder / FILES['test-images']}: images of {sizes[1]}, those of "
-            f"{FILES['train-images']} are {sizes[0]}"
-        )
+        path = folder / FILES["test-images"]
+        raise PreparationError.sizes(path, sizes[1], FILES["train-images"], sizes[0])
     return train, test
 
 
@@ -43,14 +36,12 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
     """
     if valid_size == 0:
         return {"train": train}
-    most = len(train) - train.n_class
-    if not train.n_class <= valid_size <= most:
-        allowed = f"0 or from {train.n_class} to {most} for {len(train)} train images"
-        raise misfit("prepare.valid_size", allowed, valid_size)
+    if not train.n_class <= valid_size <= len(train) - train.n_class:
+        raise ParamsError.valid_size(train.n_class, len(train), valid_size)
     # A second, and only where a split is asked for.
     from sklearn.model_selection import train_test_split
 
-    kept, held_out = train_test_split(
+    kept, heldout = train_test_split(
         range(len(train)),
         test_size=valid_size,
         stratify=train.labels,
@@ -58,7 +49,7 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
     )
     return {
         "train": train.take(torch.tensor(sorted(kept))),
-        "valid": train.take(torch.tensor(sorted(held_out))),
+        "valid": train.take(torch.tensor(sorted(heldout))),
     }
 
 
@@ -68,15 +59,10 @@ def _read_part(folder: Path, part: str) -> Split:
     images = _tensor(idx.read(images_path, ndim=3))
     labels = _tensor(idx.read(labels_path, ndim=1))
     if len(images) != len(labels):
-        raise PreparationError(
-            f"{labels_path}: {len(labels):,} labels for the {len(images):,} images of "
-            f"{images_path}"
-        )
+        raise PreparationError.counts(labels_path, len(labels), images_path, len(images))
     if labels.max() >= N_CLASS:
         at = int((labels >= N_CLASS).nonzero()[0])
-        raise PreparationError(
-            f"{labels_path}: label {labels[at]} at index {at}, expected 0 to {N_CLASS - 1}"
-        )
+        raise PreparationError.label(labels_path, int(labels[at]), at, N_CLASS)
     return Split(images, labels, N_CLASS)
 
 

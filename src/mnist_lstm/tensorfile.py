@@ -11,27 +11,26 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from mnist_lstm import files
-from mnist_lstm.errors import UserError
+from mnist_lstm.plumbing.errors import TensorFileError
+from mnist_lstm.plumbing.files import write_bytes
 
 
-class TensorFileError(UserError):
-    """A file of tensors that is missing or damaged; the message names it."""
-
-
-def save(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
-    """Write ``tensors`` and what JSON can say ``about`` them to ``path``."""
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
+    """Write ``tensors`` and what JSON can say about them, ``metadata``, to ``path``."""
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
-    # One key: safetensors does not promise an order among several.
-    metadata = {"about": json.dumps(about | {"sha256": _checksum(tensors, about)})}
-    files.write_bytes(path, safetensors.torch.save(tensors, metadata))
+    # One key: safetensors does not promise an order among several. Sorted: in which order
+    # the code names its parameters decides no byte.
+    content = json.dumps(
+        metadata | {"sha256": _checksum(tensors, metadata)}, sort_keys=True
+    )
+    write_bytes(path, safetensors.torch.save(tensors, {"metadata": content}))
 
 
-def load(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
-    """Read the tensors in ``path``, onto the CPU, and what was said about them.
+def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
+    """Read the tensors in ``path``, onto the CPU, and their metadata.
 
     Args:
-        path: a file that :func:`save` wrote.
+        path: a file that :func:`save_tensors` wrote.
         writer: the stage that writes it, for the one who misses it.
 
     Raises:
@@ -40,26 +39,22 @@ def load(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = json.loads((file.metadata() or {})["about"])
-            promised = about.pop("sha256")
+            metadata = json.loads((file.metadata() or {})["metadata"])
+            promised = metadata.pop("sha256")
     except FileNotFoundError:
-        raise TensorFileError(
-            f"{path}: no such file; the stage `{writer}` writes it"
-        ) from None
+        raise TensorFileError.missing(path, writer) from None
     except (safetensors.SafetensorError, OSError) as error:
-        raise TensorFileError(f"{path}: damaged, or no safetensors file: {error}") from None
+        raise TensorFileError.damaged(path, error) from None
     except (KeyError, AttributeError, TypeError, ValueError):
-        raise TensorFileError(
-            f"{path}: safetensors without the checksum that the stage `{writer}` adds"
-        ) from None
-    if _checksum(tensors, about) != promised:
-        raise TensorFileError(f"{path}: damaged: it does not match its own checksum")
-    return tensors, about
+        raise TensorFileError.foreign(path, writer) from None
+    if _checksum(tensors, metadata) != promised:
+        raise TensorFileError.changed(path)
+    return tensors, metadata
 
 
-def _checksum(tensors: dict[str, Tensor], about: dict) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, values in sorted(tensors.items()):
         digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
-        digest.update(values.numpy())
+        digest.update(values.numpy().data)
     return digest.hexdigest()

@@ -1,0 +1,314 @@
+"""What a person can put right, and every sentence that says so.
+
+The sentences stand here and not where they are raised, so that a better word reruns no
+stage. Each says in one line what was found, where, and what to do.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+
+class UserError(Exception):
+    """Bad input: the message says what was found, where, and what to do."""
+
+
+class ParamsError(UserError):
+    """``params.yaml`` is missing, is not YAML, or holds a value that does not fit."""
+
+    @classmethod
+    def of(cls, key: str, allowed: str, got: str, source: str = "params.yaml") -> Self:
+        """``key`` holds ``got``, which is not ``allowed``."""
+        return cls(f"{source}: {key} must be {allowed}, got {got}")
+
+    @classmethod
+    def unknown(cls, source: str, key: str, got: str, near: str, known: list[str]) -> Self:
+        """There is no such ``key``; ``near`` is the most like it, or ""."""
+        hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
+        return cls(f"{source}: {key} is not a parameter, got {got} ({hint})")
+
+    @classmethod
+    def missing(cls, source: str, key: str, allowed: str) -> Self:
+        """There is no ``key``."""
+        return cls(f"{source}: {key} is missing, must be {allowed}")
+
+    @classmethod
+    def unreadable(cls, path: Path, reason: str | None) -> Self:
+        """The file cannot be opened."""
+        return cls(f"{path}: {reason}; run this from the project's root")
+
+    @classmethod
+    def not_yaml(cls, path: Path, error: object) -> Self:
+        """The file is not YAML."""
+        return cls(f"{path}: not YAML: {one_line(error)}")
+
+    @classmethod
+    def no_cuda(cls, got: str) -> Self:
+        """CUDA is asked for where PyTorch finds none."""
+        fits = "auto or cpu where PyTorch finds no CUDA device"
+        return cls.of("train.device", fits, repr(got))
+
+    @classmethod
+    def no_bf16(cls, got: str) -> Self:
+        """bf16 is asked for on a CPU without it."""
+        fits = "auto or fp32: this CPU has no LSTM in bf16"
+        return cls.of("train.precision", fits, repr(got))
+
+    @classmethod
+    def valid_size(cls, n_class: int, n_train: int, got: int) -> Self:
+        """The validation split has no room for every class, or leaves none."""
+        most = n_train - n_class
+        fits = f"0 or from {n_class} to {most} for {n_train} train images"
+        return cls.of("prepare.valid_size", fits, str(got))
+
+    @classmethod
+    def width(cls, q: int, path: Path, got: int) -> Self:
+        """The model cannot read the images."""
+        return cls.of("model.xdim", f"{q}, the width of the images in {path}", str(got))
+
+    @classmethod
+    def classes(cls, n_class: int, path: Path, got: int) -> Self:
+        """The model cannot tell the classes."""
+        return cls.of("model.ydim", f"{n_class}, the number of classes in {path}", str(got))
+
+
+class IdxError(UserError):
+    """A file that is not the IDX file it should be."""
+
+    @classmethod
+    def unreadable(cls, path: Path, reason: object) -> Self:
+        """The file cannot be opened, or is not gzip."""
+        return cls(f"{path}: {reason}")
+
+    @classmethod
+    def damaged(cls, path: Path, reason: object) -> Self:
+        """The gzip data end early or do not decompress."""
+        return cls(f"{path}: damaged gzip data ({reason})")
+
+    @classmethod
+    def wrong_magic(cls, path: Path, ndim: int, found: bytes, expected: bytes) -> Self:
+        """Other bytes than those with which such a file begins."""
+        return cls(
+            f"{path}: not an IDX file of bytes in {ndim} dimensions: starts with "
+            f"{found.hex(' ') or 'nothing'}, expected {expected.hex(' ')}"
+        )
+
+    @classmethod
+    def short_header(cls, path: Path) -> Self:
+        """The file ends within its header."""
+        return cls(f"{path}: cut short within its header")
+
+    @classmethod
+    def empty(cls, path: Path, shape: tuple[int, ...]) -> Self:
+        """A dimension of 0."""
+        return cls(f"{path}: header names an empty dimension {shape}")
+
+    @classmethod
+    def too_big(cls, path: Path, promised: int, shape: tuple[int, ...], most: int) -> Self:
+        """The header promises more than is read here."""
+        return cls(
+            f"{path}: header promises {promised:,} bytes {shape}, "
+            f"more than the {most:,} allowed"
+        )
+
+    @classmethod
+    def short(cls, path: Path, found: int, promised: int, shape: tuple[int, ...]) -> Self:
+        """Fewer values than the header promises."""
+        return cls(
+            f"{path}: cut short: {found:,} bytes of values, "
+            f"header promises {promised:,} {shape}"
+        )
+
+    @classmethod
+    def long(cls, path: Path, promised: int, shape: tuple[int, ...]) -> Self:
+        """More values than the header promises."""
+        return cls(
+            f"{path}: more values than the {promised:,} that its header promises {shape}"
+        )
+
+
+class PreparationError(UserError):
+    """Files that do not fit each other."""
+
+    @classmethod
+    def sizes(cls, path: Path, found: list[int], other: str, expected: list[int]) -> Self:
+        """Test images of another size than the train images."""
+        return cls(f"{path}: images of {found}, those of {other} are {expected}")
+
+    @classmethod
+    def counts(cls, labels: Path, n_label: int, images: Path, n_image: int) -> Self:
+        """More or fewer labels than images."""
+        return cls(f"{labels}: {n_label:,} labels for the {n_image:,} images of {images}")
+
+    @classmethod
+    def label(cls, path: Path, label: int, at: int, n_class: int) -> Self:
+        """A label that is no class."""
+        return cls(f"{path}: label {label} at index {at}, expected 0 to {n_class - 1}")
+
+
+class TensorFileError(UserError):
+    """A file of tensors that is missing or damaged."""
+
+    @classmethod
+    def missing(cls, path: Path, writer: str) -> Self:
+        """No such file; ``writer`` is the stage that writes it."""
+        return cls(f"{path}: no such file; the stage `{writer}` writes it")
+
+    @classmethod
+    def damaged(cls, path: Path, reason: object) -> Self:
+        """No safetensors, or no whole one."""
+        return cls(f"{path}: damaged, or no safetensors file: {reason}")
+
+    @classmethod
+    def foreign(cls, path: Path, writer: str) -> Self:
+        """Safetensors that this project did not write."""
+        return cls(
+            f"{path}: safetensors without the checksum that the stage `{writer}` adds"
+        )
+
+    @classmethod
+    def changed(cls, path: Path) -> Self:
+        """Bytes that changed since the file was written."""
+        return cls(f"{path}: damaged: it does not match its own checksum")
+
+    @classmethod
+    def other_run(cls, path: Path) -> Self:
+        """A checkpoint of another run, in this run's folder."""
+        return cls(f"{path}: of another run")
+
+
+class SplitError(UserError):
+    """A file whose tensors are no prepared split."""
+
+    @classmethod
+    def of(cls, path: Path, found: dict, n_class: object) -> Self:
+        """Other tensors, or other labels, than a split has."""
+        return cls(
+            f"{path}: no prepared split: found {found} and n_class {n_class}, expected "
+            "images uint8 [N x L x Q] and labels uint8 [N], each below n_class"
+        )
+
+
+class ModelError(UserError):
+    """A model file of other parameters or another form."""
+
+    @classmethod
+    def other_params(cls, path: Path, found: dict, expected: dict) -> Self:
+        """A model of other parameters than params.yaml has; names those that differ."""
+        differ = [key for key, value in expected.items() if found.get(key) != value]
+        differ += sorted(found.keys() - expected.keys())
+        pairs = [
+            ", ".join(f"{key} {values.get(key, 'missing')}" for key in differ)
+            for values in (found, expected)
+        ]
+        return cls(
+            f"{path}: holds a model of {pairs[0]}, params.yaml asks for {pairs[1]}; "
+            "`dvc repro` trains it"
+        )
+
+    @classmethod
+    def not_a_model(cls, path: Path) -> Self:
+        """Other tensors."""
+        return cls(f"{path}: not a model; the stage `train` writes it")
+
+    @classmethod
+    def other_form(cls, path: Path, name: str, found: str, expected: str) -> Self:
+        """A weight that is missing, too many, or of another type or shape."""
+        return cls(f"{path}: {name} is {found}, expected {expected}")
+
+
+class TableError(UserError):
+    """A table that is missing or damaged."""
+
+    @classmethod
+    def missing(cls, path: Path, writer: str) -> Self:
+        """No such file; ``writer`` is the stage that writes it."""
+        return cls(f"{path}: no such file; the stage `{writer}` writes it")
+
+    @classmethod
+    def damaged(cls, path: Path, reason: object, writer: str) -> Self:
+        """No CSV."""
+        return cls(f"{path}: not a table: {one_line(reason)}; see stage `{writer}`")
+
+    @classmethod
+    def incomplete(
+        cls, path: Path, expected: Sequence[str], rows: int, found: Iterable, writer: str
+    ) -> Self:
+        """Columns or values are missing."""
+        return cls(
+            f"{path}: incomplete table, expected columns {', '.join(expected)}; found "
+            f"{rows} rows of {', '.join(map(str, found))}; the stage `{writer}` writes it"
+        )
+
+    @classmethod
+    def length(cls, path: Path, rows: int, images: int, writer: str) -> Self:
+        """More or fewer rows than there are test images."""
+        return cls(
+            f"{path}: {rows:,} rows for {images:,} test images; the stage `{writer}` "
+            "writes it"
+        )
+
+
+class DivergedError(UserError):
+    """A loss or a weight that is no finite number."""
+
+    @classmethod
+    def loss(cls, epoch: int, step: int, value: float, lr: float) -> Self:
+        """The loss of a step is not finite."""
+        return cls.of(epoch, f"step {step}: the loss is {value}", lr)
+
+    @classmethod
+    def weights(cls, epoch: int, step: int, lr: float) -> Self:
+        """The weights are not finite."""
+        return cls.of(epoch, f"step {step}: the weights are not finite", lr)
+
+    @classmethod
+    def evaluation(cls, epoch: int, split: str, value: float, lr: float) -> Self:
+        """The loss of a split is not finite."""
+        return cls.of(epoch, f"evaluation: the {split} loss is {value}", lr)
+
+    @classmethod
+    def of(cls, epoch: int, found: str, lr: float) -> Self:
+        """What was ``found`` in an epoch, and what to do."""
+        return cls(
+            f"epoch {epoch}, {found}: training diverged at learning rate {lr:g}; "
+            "lower train.lr in params.yaml"
+        )
+
+
+class BusyError(UserError):
+    """Another process does the same."""
+
+    @classmethod
+    def of(cls, place: Path) -> Self:
+        """``place`` is the script that runs, or the folder that is written to."""
+        return cls(
+            f"{place}: another process is at work there; wait until it ends, or end it, "
+            "then run this again"
+        )
+
+
+class WriteError(UserError):
+    """A file that the system would not write: a full disk, say."""
+
+    @classmethod
+    def of(cls, path: Path, reason: str | None, no_room: bool) -> Self:
+        """The system's ``reason``."""
+        advice = "; make room, then run this again" if no_room else ""
+        return cls(f"{path}: cannot write: {reason}{advice}")
+
+
+class MemoryExhaustedError(UserError):
+    """More memory was asked for than the device has."""
+
+    @classmethod
+    def of(cls, device: str, lower: dict[str, object]) -> Self:
+        """``lower`` has the parameters that it depends on, with their values."""
+        *most, last = [f"{key} ({value})" for key, value in lower.items()] or ["", ""]
+        advice = f"; lower {', '.join(most)} or {last} in params.yaml" if last else ""
+        return cls(f"{device}out of memory{advice}")
+
+
+def one_line(reason: object) -> str:
+    """Return what another program said as one line."""
+    return " ".join(str(reason).split())

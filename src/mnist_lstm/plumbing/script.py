@@ -1,0 +1,144 @@
+"""How a script starts and ends: bad input in one line, Ctrl-C and `kill` in one line.
+
+A signal that is ignored when the run starts (``nohup``, a background job) stays ignored.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import FrameType
+
+from mnist_lstm.plumbing.errors import MemoryExhaustedError, UserError
+from mnist_lstm.plumbing.files import alone_in
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PARENT = os.getppid()
+_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+# PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+
+class Stopped(Exception):  # noqa: N818 - no error: it was asked for
+    """A run that ended where it was asked to; ``status`` is what a shell expects of it."""
+
+    def __init__(self, signum: int, where: str):
+        super().__init__(f"{_said(signum)}; {where}")
+        self.status = 128 + signum
+
+
+def run(main: Callable[[], None], lower: Sequence[str] = ()) -> None:
+    """Run a script's ``main``; turn bad input into one line and exit status 1.
+
+    What the system refuses (a full disk, a missing permission) is told the same way.
+    Where a signal ended it, the status is what a shell expects: 130 after Ctrl-C. One
+    process at a time runs a script of a clone.
+
+    Args:
+        main: what to run.
+        lower: the parameters to lower where memory does not suffice.
+    """
+    try:
+        with _alone():
+            main()
+            _ignore()  # or DVC would discard what is written
+    except (UserError, OSError) as error:
+        _end_bars(error)
+        sys.exit(f"error: {error}")
+    except Stopped as stopped:
+        _end_bars(stopped)
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _end_bars(error)
+        device = "CUDA is " if "CU" in str(error) else ""
+        sys.exit(f"error: {MemoryExhaustedError.of(device, _values(lower))}")
+
+
+def end_in_one_line() -> None:
+    """From now on, end at a signal with one line and the status that a shell expects."""
+    _handle(dict.fromkeys(_ENDING, _end))
+
+
+class Request:
+    """A context in which a signal only asks to end: whoever is at work looks at ``signum``.
+
+    So training ends between two steps, when all of its state belongs together.
+    """
+
+    def __init__(self) -> None:
+        self.asked: int | None = None
+
+    def __enter__(self) -> "Request":
+        self.before = {signum: signal.getsignal(signum) for signum in _ENDING}
+        _handle(dict.fromkeys(_ENDING, self._ask))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _handle(self.before)
+
+    @property
+    def signum(self) -> int | None:
+        """The signal that asked to end; None while nobody did."""
+        if "DVC_STAGE" in os.environ and os.getppid() != _PARENT:
+            return signal.SIGTERM  # DVC is gone; no one would record what training made
+        return self.asked
+
+    def _ask(self, signum: int, _frame: object) -> None:
+        self.asked = signum
+
+
+def _alone() -> AbstractContextManager[None]:
+    """Keep a second process from running the same script of the same clone."""
+    script = Path(sys.argv[0])
+    return alone_in(script) if script.is_file() else nullcontext()
+
+
+def _ignore() -> None:
+    """From now on, no signal ends the run: what it had to do is done."""
+    _handle(dict.fromkeys(_ENDING, signal.SIG_IGN))
+
+
+def _handle(handlers: dict[signal.Signals, Handler]) -> None:
+    for signum, handler in handlers.items():
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handler)
+
+
+def _end(signum: int, _frame: object) -> None:
+    _ignore()  # another would cut short the tidying up
+    # Not print: the signal may have come in the middle of one.
+    os.write(sys.stderr.fileno(), f"{_said(signum)}\n".encode())
+    raise SystemExit(128 + signum)  # `finally` removes what is half-written
+
+
+def _said(signum: int) -> str:
+    return _SAID.get(signal.Signals(signum), "hung up")
+
+
+def _end_bars(error: Exception) -> None:
+    """Close the bars that still stand in the frames of ``error``, before its line."""
+    traceback.clear_frames(error.__traceback__)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in _NO_MEMORY
+    )
+
+
+def _values(keys: Sequence[str]) -> dict[str, object]:
+    """Return the values of ``keys`` in params.yaml."""
+    # Not above: it takes a moment, in which Ctrl-C would print a traceback.
+    from mnist_lstm.plumbing.params import load_params
+
+    values = load_params().model_dump() if keys else {}
+    pairs = {key: key.split(".") for key in keys}
+    return {key: values[section][leaf] for key, (section, leaf) in pairs.items()}

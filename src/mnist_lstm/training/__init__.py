@@ -1,0 +1,1 @@
+"""What the stage `train` alone needs: the loop, and what stands around a step."""

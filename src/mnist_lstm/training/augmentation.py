@@ -1,0 +1,61 @@
+"""Data augmentation: train images are distorted anew in each batch.
+
+A whole batch at once, on its device. What is drawn comes from PyTorch's own generator
+there, which checkpoints hold: a run repeats and resumes bit for bit.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate
+
+from mnist_lstm.plumbing.params import AugmentParams
+
+_KNOTS = 7  # an elastic field is drawn at 7 x 7 points, some 5 pixels apart
+
+
+def augment(x: Tensor, params: AugmentParams) -> Tensor:
+    """Return images [B x L x Q], each rotated, sheared, scaled, shifted and distorted.
+
+    What comes from outside an image is 0. Where every amplitude in ``params`` is 0, that is
+    ``x`` itself, and nothing is drawn.
+    """
+    if not any(params.model_dump().values()):
+        return x
+    images = x.unsqueeze(1)  # one channel
+    maps = _affine(len(x), params, x.device)
+    grid = affine_grid(maps, list(images.shape), align_corners=False)
+    if params.elastic:
+        grid = grid + _elastic(x, params.elastic)
+    return grid_sample(images, grid, align_corners=False).squeeze(1)
+
+
+def _affine(n: int, params: AugmentParams, device: torch.device) -> Tensor:
+    """Return a map [n x 2 x 3] for each image: where each point of the result comes from.
+
+    In coordinates from -1 to 1. A point is scaled, sheared, turned and shifted.
+    """
+    chance = torch.empty(n, 6, device=device).uniform_(-1, 1)
+    turn, shear, scale_x, scale_y, shift_x, shift_y = chance.unbind(1)
+    turn = turn * math.radians(params.rotation)
+    shear = shear * params.shear
+    scale_x, scale_y = 1 + scale_x * params.scale, 1 + scale_y * params.scale
+    shift_x, shift_y = 2 * params.shift * shift_x, 2 * params.shift * shift_y
+    cos, sin = turn.cos(), turn.sin()
+    upper = torch.stack([cos * scale_x, (cos * shear - sin) * scale_y, shift_x])
+    lower = torch.stack([sin * scale_x, (sin * shear + cos) * scale_y, shift_y])
+    return torch.stack([upper, lower]).permute(2, 0, 1)
+
+
+def _elastic(x: Tensor, pixels: float) -> Tensor:
+    """Return smooth displacements [B x L x Q x 2] in coordinates from -1 to 1.
+
+    They are normal with a deviation of ``pixels`` at each knot, and smooth between knots.
+    The idea: Simard, Steinkraus and Platt, https://doi.org/10.1109/ICDAR.2003.1227801
+    """
+    n, length, q = x.shape
+    knots = torch.randn(n, 2, _KNOTS, _KNOTS, device=x.device)
+    field = interpolate(knots, (length, q), mode="bicubic", align_corners=True)
+    right, below = field.unbind(1)
+    return torch.stack([right * (2 * pixels / q), below * (2 * pixels / length)], 3)

@@ -1,0 +1,181 @@
+"""Checkpoints: what a run leaves when it dies, so that the next goes on bit for bit.
+
+They lie in a scratch folder that DVC does not know, for it removes a stage's outputs
+before it runs the stage. A run finds only its own: the folder's name is a hash of all that
+its bits depend on.
+"""
+
+import hashlib
+import itertools
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from mnist_lstm.plumbing.errors import TensorFileError
+from mnist_lstm.plumbing.script import Request, Stopped
+from mnist_lstm.tensorfile import load_tensors, save_tensors
+
+_KEPT = 2  # so that there is another where the newest is damaged
+_SHARE = 0.005  # of the time, at most, goes into saving within an epoch
+_LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
+_FINISHED = "finished"  # marks the folder of a run that wrote its results
+_PARTS = ("params", "data", "code", "machine")
+
+
+class Resumable(Protocol):
+    """What can be saved between two steps, and gone back to."""
+
+    epoch: int
+
+    @property
+    def position(self) -> str:
+        """Where it stands, in words."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """Return tensors, and what JSON can say."""
+
+    def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
+        """Go back to where :meth:`state` was taken."""
+
+
+def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
+    """Return the name of what a run's bits depend on: a hash of each of ``_PARTS``.
+
+    Args:
+        params: all that the run reads of ``params.yaml``.
+        data: the files that it reads.
+        machine: what computes it, in words.
+    """
+    files = b"".join(_digest(path.read_bytes()) for path in data)
+    parts = json.dumps(params, sort_keys=True).encode(), files, _code(), machine.encode()
+    return "-".join(_digest(part).hex()[:12] for part in parts)
+
+
+class Checkpointer:
+    """Saves a run to ``folder``, which is named by its key.
+
+    As a context it first resumes the run from there; within, a signal ends it only once
+    the run is saved.
+    """
+
+    def __init__(self, folder: Path, run: Resumable):
+        self.folder = folder
+        self.run = run
+        self.request = Request()
+        self.due = 0.0  # by time.monotonic()
+        self.saved_epoch = -1
+
+    def __enter__(self) -> "Checkpointer":
+        self._resume()
+        (self.folder / _FINISHED).unlink(missing_ok=True)
+        self.request.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.request.__exit__(*exception)
+
+    def save_if_due(self) -> None:
+        """Save at the end of an epoch or by the clock; call it between two steps.
+
+        Raises:
+            Stopped: a signal asked to end; the run is saved.
+        """
+        signum = self.request.signum
+        epoch_ended = self.run.epoch != self.saved_epoch
+        if signum or epoch_ended or time.monotonic() >= self.due:
+            self.save()
+        if signum:
+            raise Stopped(signum, f"the next run resumes from {self.run.position}")
+
+    def save(self) -> None:
+        """Save a checkpoint, whole or not at all, and forget the oldest.
+
+        Raises:
+            WriteError: no room; the checkpoints before it stay.
+        """
+        start = time.monotonic()
+        tensors, metadata = self.run.state()
+        saved = self._saved()
+        number = int(saved[-1].stem) + 1 if saved else 0
+        path = self.folder / f"{number:08}.safetensors"
+        save_tensors(path, tensors, metadata | {"key": self.folder.name})
+        for old in self._saved()[:-_KEPT]:
+            old.unlink()
+        now = time.monotonic()
+        self.saved_epoch = self.run.epoch
+        self.due = now + min(_LONGEST, (now - start) / _SHARE)
+
+    def finish(self) -> None:
+        """Keep one checkpoint, now that the run has written its results.
+
+        DVC has yet to record them: where that fails, the next run has only to write them
+        again. Those of runs that finished earlier go.
+
+        Raises:
+            Stopped: a signal asked to end, so nothing is recorded.
+        """
+        self.save_if_due()
+        for old in self._saved()[:-1]:
+            old.unlink()
+        for marker in self.folder.parent.glob(f"*/{_FINISHED}"):
+            if marker.parent != self.folder:
+                shutil.rmtree(marker.parent)
+        (self.folder / _FINISHED).touch()
+
+    def _resume(self) -> None:
+        """Go on from the newest whole checkpoint, if there is one; say so, or why not."""
+        saved = self._saved()
+        for path in reversed(saved):
+            try:
+                tensors, metadata = load_tensors(path, writer="train")
+                if metadata.pop("key", None) != self.folder.name:
+                    raise TensorFileError.other_run(path)
+            except TensorFileError as error:
+                print(f"warning: skipping a checkpoint: {error}", file=sys.stderr)
+                path.unlink()
+            else:
+                self.run.restore(tensors, metadata)
+                print(f"resuming from {self.run.position}", flush=True)
+                return
+        if saved:
+            print("starting from scratch: no checkpoint is whole", flush=True)
+        elif changed := self._changed():
+            print(
+                f"starting from scratch: changed since the last checkpoint: {changed}",
+                flush=True,
+            )
+
+    def _saved(self) -> list[Path]:
+        """Return this run's checkpoints, the oldest first."""
+        return sorted(self.folder.glob("[0-9]" * 8 + ".safetensors"))
+
+    def _changed(self) -> str:
+        """Return in which parts the key of the newest run that died differs, if any did."""
+        folders = [path for path in self.folder.parent.glob("*-*-*-*") if path.is_dir()]
+        others = [path for path in folders if not (path / _FINISHED).exists()]
+        if not others:
+            return ""
+        newest = max(others, key=lambda path: path.stat().st_mtime)
+        pairs = zip(newest.name.split("-"), self.folder.name.split("-"), strict=False)
+        changed = [theirs != ours for theirs, ours in pairs]
+        return ", ".join(itertools.compress(_PARTS, changed))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _code() -> bytes:
+    """Return the source that a run's bits depend on: the script's, and what it imported.
+
+    The plumbing is left out, as it is of the stage's dependencies in dvc.yaml.
+    """
+    names = sorted(name for name in sys.modules if name.startswith("mnist_lstm."))
+    names = [name for name in names if not name.startswith("mnist_lstm.plumbing")]
+    files = [getattr(sys.modules[name], "__file__", None) for name in ("__main__", *names)]
+    return b"".join(Path(file).read_bytes() for file in files if file)

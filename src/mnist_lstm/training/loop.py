@@ -1,0 +1,268 @@
+"""A training step, the loop around it, and the run: what both go on from."""
+
+import copy
+import functools
+import hashlib
+import math
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from mnist_lstm.device import Compute
+from mnist_lstm.evaluation import Score, logits_by_batch, score
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.errors import DivergedError
+from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
+from mnist_lstm.plumbing.progress import TrainingBar
+from mnist_lstm.splits import Split
+from mnist_lstm.training.allocator import release_freed_memory, retain_freed_memory
+from mnist_lstm.training.augmentation import augment
+from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.optimizer import AdamW, learning_rate, update_ema
+
+Row = dict[str, float]
+_PROBE = 32  # images of the fingerprint
+
+
+def train_step(run: "Run", x: Tensor, y: Tensor) -> Tensor:
+    """Learn from a batch, x: [B x L x Q] and y: int64 [B]; return its mean loss []."""
+    logits = run.model(augment(x, run.augment))
+    loss = cross_entropy(logits, y, label_smoothing=run.params.label_smoothing)
+    run.optimizer.zero_grad()
+    loss.backward()
+    run.optimizer.step()
+    return loss.detach()
+
+
+def fit(
+    run: "Run", train: Split, heldout: Split, evaluate_train: bool = True
+) -> Generator[Row | None]:
+    """Train ``run.model`` in place, from where the run stands to its last epoch.
+
+    Args:
+        run: its model is on the device of the splits.
+        train: what it learns from, in a new order each epoch.
+        heldout: what it is evaluated on after each epoch, and never learns from.
+        evaluate_train: whether it is evaluated on ``train``, too.
+
+    Yields:
+        None between any two steps, when a checkpoint may be saved; at the end of an epoch
+        its row: ``epoch`` (0: the untrained model), ``train_loss`` (in nats: the mean over
+        the epoch's images as they were learnt from, augmented and with smoothed labels),
+        ``train_accuracy``, ``heldout_loss`` and ``heldout_accuracy`` of ``run.ema_model``.
+
+    Raises:
+        DivergedError: a loss or a weight that is not finite.
+    """
+    splits = (
+        {"train": train, "heldout": heldout} if evaluate_train else {"heldout": heldout}
+    )
+    while run.epoch <= run.params.epochs:
+        learnt: Row = {}
+        if run.epoch > 0:  # epoch 0 evaluates the untrained model
+            release_freed_memory()  # evaluation leaves it in pieces that fit no step
+            run.begin_epoch(train)
+            with TrainingBar(len(train), run.epoch, run.params.epochs, run.done) as bar:
+                for x, y in train.batches(run.params.batch_size, run.order, run.done):
+                    run.set_lr()
+                    loss = run.step(x, y)
+                    run.end_step(loss)
+                    bar.advance(len(y), loss)
+                    yield None
+            learnt["train_loss"] = run.mean_loss(len(train))
+        row: Row = {"epoch": run.epoch}
+        for name, split in splits.items():
+            found = yield from run.evaluate(name, split)
+            row |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
+        row |= learnt
+        run.end_epoch(row)
+        yield row
+
+
+def start_run(
+    model: ModelParams, train: TrainParams, augment: AugmentParams, compute: Compute
+) -> "Run":
+    """Return a run of an untrained model; from here on, the process keeps freed memory."""
+    retain_freed_memory()
+    classifier = LSTMClassifier(model, compute.precision).to(compute.device)
+    return Run(classifier, train, augment)
+
+
+class Run:
+    """A training run: all that it takes to go on from between two steps, bit for bit."""
+
+    def __init__(self, model: LSTMClassifier, params: TrainParams, augment: AugmentParams):
+        self.model = model
+        # what is evaluated and saved: a moving average of the weights, or the weights
+        self.ema_model = copy.deepcopy(model) if params.ema else model
+        self.params = params
+        self.augment = augment
+        self.optimizer = AdamW(model.parameters(), params)
+        step = functools.partial(train_step, self)
+        self.step = GraphedStep(step) if self.optimizer.cuda else step
+        self.generator = torch.Generator().manual_seed(params.seed)
+        self.epoch = 0
+        self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
+        self.losses: list[Tensor] = []  # of the epoch's steps; on the device: no waiting
+        # [M x ydim], by batch, of each split that is evaluated at the epoch's end
+        self.logits: dict[str, list[Tensor]] = {"train": [], "heldout": []}
+        self.history: list[Row] = []
+
+    @property
+    def position(self) -> str:
+        """Where the run stands, in words."""
+        return f"epoch {self.epoch}, step {len(self.losses)}"
+
+    @property
+    def done(self) -> int:
+        """How many images of the epoch's order were learnt from."""
+        return len(self.losses) * self.params.batch_size
+
+    def fingerprint(self, train: Split) -> str:
+        """Return a hash of the gradients on a few rows of a few images, before any step.
+
+        It tells apart what computes in other bits: another processor, or a library that is
+        told to use other instructions. It draws nothing.
+        """
+        few = train.take(torch.arange(min(_PROBE, len(train)), device=train.labels.device))
+        devices = [few.labels.device] if few.labels.is_cuda else []
+        digest = hashlib.sha256()
+        with torch.random.fork_rng(devices):
+            for x, y in few.batches(_PROBE):
+                rows = x[:, x.shape[1] // 2 :][:, :4]  # the upper ones are blank
+                cross_entropy(self.model.train()(rows), y).backward()
+        for values in self.model.parameters():
+            if values.grad is not None:
+                digest.update(values.grad.cpu().numpy().data)
+        self.optimizer.zero_grad()
+        return digest.hexdigest()[:12]
+
+    def begin_epoch(self, train: Split) -> None:
+        """Draw the epoch's order, unless a checkpoint brought it."""
+        self.model.train()
+        self.steps = math.ceil(len(train) / self.params.batch_size)
+        if self.order is None:
+            self.order = torch.randperm(len(train), generator=self.generator)
+
+    def set_lr(self) -> None:
+        """Set the learning rate of the step to come."""
+        taken, steps = self._taken(), self.params.epochs * self.steps
+        self.optimizer.set_lr(learning_rate(self.params, taken, steps))
+
+    def end_step(self, loss: Tensor) -> None:
+        """Keep the ``loss`` [] of the step that was taken, and average the weights."""
+        self.losses.append(loss)
+        if self.ema_model is not self.model:
+            update_ema(self.ema_model, self.model, self.params.ema, self._taken())
+
+    def mean_loss(self, n: int) -> float:
+        """Return the mean loss over the ``n`` images of the epoch, once all are learnt."""
+        self.check()
+        sizes = torch.full((len(self.losses),), self.params.batch_size)
+        sizes[-1] = n - sizes[:-1].sum()
+        losses = torch.stack(self.losses).double().cpu()
+        return (losses @ sizes.double()).item() / n
+
+    def evaluate(self, name: str, split: Split) -> Generator[None, None, Score]:
+        """Score ``ema_model`` on ``split``, batch by batch, yielding between them.
+
+        Raises:
+            DivergedError: a loss that is not finite.
+        """
+        found = self.logits[name]
+        for logits in logits_by_batch(self.ema_model, split, sum(map(len, found))):
+            found.append(logits)
+            yield None
+        result = score(torch.cat(found), split.labels)
+        if not math.isfinite(result.loss):
+            raise DivergedError.evaluation(self.epoch, name, result.loss, self.params.lr)
+        return result
+
+    def end_epoch(self, row: Row) -> None:
+        """Add ``row`` to the history and begin the next epoch."""
+        self.history.append(row)
+        self.epoch += 1
+        self.order = None
+        self.losses = []
+        self.logits = {"train": [], "heldout": []}
+
+    def check(self) -> None:
+        """Look for what went wrong on the device since the last look.
+
+        Raises:
+            DivergedError: names the step of the epoch whose loss is not finite.
+        """
+        values = torch.stack(self.losses).tolist() if self.losses else []
+        for step, value in enumerate(values, 1):
+            if not math.isfinite(value):
+                raise DivergedError.loss(self.epoch, step, value, self.params.lr)
+        if not all(values.isfinite().all() for values in self.model.parameters()):
+            raise DivergedError.weights(self.epoch, len(values), self.params.lr)
+
+    def _taken(self) -> int:
+        """Return how many steps were taken since the first epoch began."""
+        return (self.epoch - 1) * self.steps + len(self.losses)
+
+    def hyperparameters(self) -> dict:
+        """Return every parameter that the run depends on, by section of params.yaml."""
+        sections = {
+            "model": self.model.params,
+            "train": self.params,
+            "augment": self.augment,
+        }
+        return {name: params.model_dump() for name, params in sections.items()}
+
+    def state(self) -> tuple[dict[str, Tensor], dict]:
+        """Return tensors, and what JSON can say, for :meth:`restore`.
+
+        Raises:
+            DivergedError: nothing to go on from.
+        """
+        self.check()
+        tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
+        if self.ema_model is not self.model:
+            ema = self.ema_model.state_dict()
+            tensors |= {f"ema_model.{name}": v for name, v in ema.items()}
+        for name, values in self.optimizer.state.items():
+            tensors |= {f"optimizer.{name}.{i}": v for i, v in enumerate(values)}
+        tensors["generator.order"] = self.generator.get_state()
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if torch.cuda.is_initialized():
+            tensors["generator.cuda"] = torch.cuda.get_rng_state()
+        if self.order is not None:
+            tensors["order"] = self.order
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
+        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
+        return tensors, {"epoch": self.epoch, "history": self.history}
+
+    def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
+        """Go back to where :meth:`state` was taken."""
+        device = next(self.model.parameters()).device
+        self.epoch, self.history = metadata["epoch"], list(metadata["history"])
+        self.generator.set_state(tensors["generator.order"])
+        torch.set_rng_state(tensors["generator.cpu"])
+        if "generator.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["generator.cuda"])
+        self.order = tensors.get("order")
+        self.losses = list(tensors.get("losses", torch.empty(0)).to(device).unbind())
+        for name in self.logits:
+            known = tensors.get(f"logits.{name}")
+            self.logits[name] = [] if known is None else [known.to(device)]
+        self.model.load_state_dict(_under("model.", tensors))
+        if self.ema_model is not self.model:
+            self.ema_model.load_state_dict(_under("ema_model.", tensors))
+        for name, values in self.optimizer.state.items():
+            for i, value in enumerate(values):
+                value.copy_(tensors[f"optimizer.{name}.{i}"])
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): values
+        for name, values in tensors.items()
+        if name.startswith(prefix)
+    }

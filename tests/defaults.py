@@ -1,0 +1,61 @@
+"""The parameters that tests start from, typed and not."""
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from mnist_lstm.plumbing.params import AugmentParams, Loader, ModelParams, TrainParams
+
+ROOT = Path(__file__).parent.parent
+
+
+def _defaults() -> dict[str, dict]:
+    """Return the values as committed, whatever experiment stands in the working tree.
+
+    A key that is new there and not committed yet has its value there.
+    """
+    show = ["git", "show", "HEAD:params.yaml"]
+    committed = subprocess.run(show, cwd=ROOT, check=True, capture_output=True).stdout
+    values = yaml.load(committed, Loader)
+    known = yaml.load((ROOT / "params.yaml").read_bytes(), Loader)
+    return {
+        section: {key: values.get(section, {}).get(key, now) for key, now in keys.items()}
+        for section, keys in known.items()
+    }
+
+
+DEFAULT = _defaults()
+TINY = DEFAULT | {
+    "model": DEFAULT["model"] | {"hdim": 16, "n_layer": 1},
+    "train": DEFAULT["train"]
+    | {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"},
+}
+# Everything that the default leaves off, at once.
+ALL_ON = {
+    "model": {"dropout": 0.2, "init": "keras"},
+    "train": {
+        "schedule": "one_cycle",
+        "final_lr": 1e-4,
+        "weight_decay": 0.01,
+        "clip": 1.0,
+        "label_smoothing": 0.1,
+        "ema": 0.9,
+    },
+    "augment": {"rotation": 10, "scale": 0.1, "shear": 0.1, "shift": 0.1, "elastic": 0.5},
+}
+
+
+def model_params(**changes):
+    """Return the default model's parameters but for ``changes``."""
+    return ModelParams(**(DEFAULT["model"] | changes))
+
+
+def train_params(**changes):
+    """Return the default training's parameters but for ``changes``."""
+    return TrainParams(**(DEFAULT["train"] | changes))
+
+
+def augment_params(**changes):
+    """Return the default augmentation's parameters, all off, but for ``changes``."""
+    return AugmentParams(**(DEFAULT["augment"] | changes))

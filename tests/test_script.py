@@ -1,0 +1,172 @@
+"""How a script ends: one line, the shell's status, no traceback."""
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from defaults import TINY
+from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.script import Stopped
+from sandbox import create, heed_signals
+
+STAGE = """
+from mnist_lstm.plumbing import script
+script.end_in_one_line()
+import sys, time
+from pathlib import Path
+from mnist_lstm.plumbing.files import replacing_folder
+
+def main():
+    with replacing_folder(Path(sys.argv[1])) as folder:
+        (folder / "half").touch()
+        print("at work", flush=True)
+        time.sleep(60)
+
+script.run(main)
+"""
+
+
+def stage(folder, before=heed_signals):
+    return subprocess.Popen(
+        [sys.executable, "-c", STAGE, folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=before,
+    )
+
+
+@pytest.mark.parametrize(
+    ("signum", "line"),
+    [
+        (signal.SIGINT, "interrupted\n"),
+        (signal.SIGTERM, "terminated\n"),
+        (signal.SIGHUP, "hung up\n"),
+    ],
+)
+def test_a_signal_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, signum, line):
+    with stage(tmp_path / "raw") as process:
+        process.stdout.readline()
+        process.send_signal(signum)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + signum, line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path):
+    """As under `nohup`."""
+
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with stage(tmp_path / "raw", before=ignore) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert errors == "terminated\n"
+
+
+def wait_until_python_is_ours(pid):
+    """Wait until the stage handles SIGTERM; Python itself does not."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():  # no Linux
+        time.sleep(1)
+        return
+    caught = 0
+    while not caught & 1 << signal.SIGTERM - 1:
+        caught = int(re.search(r"SigCgt:\s*(\w+)", status.read_text())[1], 16)
+
+
+def test_ctrl_c_while_a_stage_starts_is_one_line(tmp_path):
+    """Most of its start is importing PyTorch, whose tracebacks fill a screen."""
+    project = create(tmp_path / "project", TINY)
+    chance = random.Random(0)
+    for _ in range(4):
+        with project.start("python", "stages/describe.py", PYTHONPATH="src") as process:
+            wait_until_python_is_ours(process.pid)
+            time.sleep(chance.uniform(0, 1.2))
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        assert (process.returncode, output) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UserError("x.gz: cut short"), "error: x.gz: cut short"),
+        (OSError(28, "No space left", "a"), "error: [Errno 28] No space left: 'a'"),
+    ],
+)
+def test_what_a_person_can_put_right_is_one_line_and_status_1(error, line):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    assert caught.value.code == line  # Python prints it and exits with status 1
+
+
+def test_what_a_signal_ended_says_so_with_the_shells_status(capsys):
+    def main():
+        raise Stopped(signal.SIGINT, "the next run resumes from epoch 2, step 3")
+
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == (
+        "interrupted; the next run resumes from epoch 2, step 3\n"
+    )
+
+
+def test_a_bug_keeps_its_traceback():
+    def main():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        script.run(main)
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    """A folder with params.yaml in it."""
+    text = Path("params.yaml").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(text)
+
+
+@pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_what_memory_cannot_hold_is_one_line_that_says_what_to_lower(params, on):
+    with pytest.raises(SystemExit) as caught:
+        script.run(
+            lambda: torch.empty(2**60, device=on),
+            lower=("train.batch_size", "model.hdim", "model.n_layer"),
+        )
+    assert re.fullmatch(
+        r"error: (CUDA is )?out of memory; lower train.batch_size \(\d+\), "
+        r"model.hdim \(\d+\) or model.n_layer \(\d+\) in params.yaml",
+        caught.value.code,
+    )
+    assert ("CUDA" in caught.value.code) == (on == "cuda")
+
+
+def test_python_without_memory_is_one_line_too():
+    def main():
+        raise MemoryError
+
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    assert caught.value.code == "error: out of memory"
+
+
+def test_another_error_of_pytorch_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="shape"):
+        script.run(lambda: torch.zeros(2).reshape(3))

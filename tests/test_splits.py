@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from defaults import model_params
+from mnist_lstm.plumbing.errors import ParamsError, SplitError, TensorFileError
+from mnist_lstm.splits import load_split, save_split, to_input
+from mnist_lstm.tensorfile import save_tensors
+
+PARAMS = model_params()
+
+
+def test_a_split_comes_back_as_it_was_saved(split, tmp_path):
+    path = tmp_path / "train.safetensors"
+    save_split(split, path)
+    loaded = load_split(path, PARAMS)
+    assert torch.equal(loaded.images, split.images)
+    assert torch.equal(loaded.labels, split.labels)
+    assert loaded.labels.dtype == torch.int64
+    assert loaded.n_class == 10
+
+
+def test_the_same_split_is_the_same_file(split, tmp_path):
+    save_split(split, tmp_path / "a")
+    save_split(split, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_batches_hold_each_image_once_in_the_order_asked_for(split):
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(1))
+    batches = list(split.batches(25, order))
+    assert [len(y) for _, y in batches] == [25, 25, 10]
+    x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+    assert torch.equal(y, split.labels[order])
+    assert torch.equal((x * 255).round().byte(), split.images[order])
+
+
+def test_the_model_reads_greys_from_0_to_1():
+    x = to_input(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))
+    assert x.dtype == torch.float32
+    assert x.tolist() == [[[0, pytest.approx(0.2), 1]]]
+
+
+def test_a_missing_file_says_which_stage_writes_it(tmp_path):
+    with pytest.raises(
+        TensorFileError, match=r"train.safetensors: no such file; the stage `prepare"
+    ):
+        load_split(tmp_path / "train.safetensors", PARAMS)
+
+
+IMAGES = torch.zeros(3, 28, 28).byte()
+LABELS = torch.zeros(3).byte()
+
+
+@pytest.mark.parametrize(
+    ("content", "n_class"),
+    [
+        ({"images": IMAGES.float(), "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": LABELS.long()}, 10),
+        ({"images": IMAGES[0], "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": torch.zeros(4).byte()}, 10),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, 10),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": LABELS}, True),
+        ({"images": IMAGES, "labels": LABELS + 10}, 10),
+        ({"images": IMAGES, "labels": LABELS}, None),
+        ({"images": IMAGES, "labels": LABELS}, "10"),
+        ({"images": IMAGES}, 10),
+        ({"rnn.weight_ih_l0": torch.zeros(3)}, 10),
+    ],
+)
+def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, n_class):
+    path = tmp_path / "x.safetensors"
+    save_tensors(path, content, {"n_class": n_class})
+    with pytest.raises(SplitError) as caught:
+        load_split(path, PARAMS)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: no prepared split: found ")
+    assert "expected images uint8 [N x L x Q] and labels uint8 [N]" in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fits"),
+    [
+        ("xdim", 27, "28, the width of the images"),
+        ("ydim", 11, "10, the number of classes"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused_by_name(
+    split, tmp_path, key, value, fits
+):
+    path = tmp_path / "x.safetensors"
+    save_split(split, path)
+    with pytest.raises(ParamsError) as caught:
+        load_split(path, model_params(**{key: value}))
+    assert str(caught.value) == (
+        f"params.yaml: model.{key} must be {fits} in {path}, got {value}"
+    )
