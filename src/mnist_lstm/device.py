@@ -51,7 +51,7 @@ def select_precision(name: str, device: torch.device) -> str:
     """Return the precision to compute in, ``fp32`` or ``bf16``, for ``name``.
 
     ``auto`` is bf16 on a CPU that multiplies it in hardware: faster, and as accurate (see
-    benchmarks/README.md). On CUDA it is fp32, until bf16 is measured there.
+    benchmarks/LOG.md). On CUDA it is fp32, until bf16 is measured there.
 
     Raises:
         ParamsError: ``bf16`` on a CPU on which PyTorch has no LSTM in it.

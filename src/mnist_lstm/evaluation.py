@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from mnist_lstm.splits import Split
 
-# The fastest of what was tried on a CPU, see benchmarks/README.md; on CUDA: not measured.
+# The fastest of what was tried on a CPU, see benchmarks/LOG.md; on CUDA: not measured.
 _BATCH = {"cpu": 512, "cuda": 4096}
 
 
