@@ -146,13 +146,17 @@ class PreparationError(UserError):
         return cls(f"{path}: label {label} at index {at}, expected 0 to {n_class - 1}")
 
 
-class TensorFileError(UserError):
-    """A file of tensors that is missing or damaged."""
+class OutputError(UserError):
+    """What an earlier stage writes is missing or damaged."""
 
     @classmethod
     def missing(cls, path: Path, writer: str) -> Self:
         """No such file; ``writer`` is the stage that writes it."""
         return cls(f"{path}: no such file; the stage `{writer}` writes it")
+
+
+class TensorFileError(OutputError):
+    """A file of tensors that is missing or damaged."""
 
     @classmethod
     def damaged(cls, path: Path, reason: object) -> Self:
@@ -217,13 +221,8 @@ class ModelError(UserError):
         return cls(f"{path}: {name} is {found}, expected {expected}")
 
 
-class TableError(UserError):
+class TableError(OutputError):
     """A table that is missing or damaged."""
-
-    @classmethod
-    def missing(cls, path: Path, writer: str) -> Self:
-        """No such file; ``writer`` is the stage that writes it."""
-        return cls(f"{path}: no such file; the stage `{writer}` writes it")
 
     @classmethod
     def damaged(cls, path: Path, reason: object, writer: str) -> Self:
