@@ -15,16 +15,16 @@ import subprocess
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
 
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.plumbing.params import Loader, Params, check_params
+from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
 from mnist_lstm.preparation import hold_out, read_splits
 from mnist_lstm.splits import Split
 from mnist_lstm.tables import write_csv
@@ -94,7 +94,8 @@ def committed_params() -> Params:
     shown = subprocess.run(show, capture_output=True, text=True)
     if shown.returncode:
         raise UserError(f"{shown.stderr.strip()}; run this from the project's root")
-    return check_params(yaml.load(shown.stdout, Loader), "HEAD:params.yaml")
+    source = "HEAD:params.yaml"
+    return check_params(parse_yaml(shown.stdout, source), source)
 
 
 def read_recipe(name: str) -> list[str]:
@@ -112,7 +113,7 @@ def override(params: Params, overrides: list[str]) -> Params:
     for word in overrides:
         key, _, value = word.partition("=")
         section, _, leaf = key.partition(".")
-        values.setdefault(section, {})[leaf] = yaml.load(value, Loader)
+        values.setdefault(section, {})[leaf] = parse_yaml(value, "-S")
     return check_params(values, "-S")
 
 
@@ -129,7 +130,7 @@ def differences(params: Params, other: Params) -> list[str]:
 
 def read_data(params: Params) -> dict[str, Split]:
     """Return the splits of ``data/raw/``; refuse another data set, by what DVC recorded."""
-    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock: Any = parse_yaml(Path("dvc.lock").read_text(), "dvc.lock")
     found = lock["stages"]["download"]["params"]["params.yaml"]["data.name"]
     if found != params.data.name:
         advice = "set data.name in params.yaml and run `dvc repro download`"

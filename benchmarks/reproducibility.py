@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import safetensors.torch
-import yaml
+from ruamel.yaml import YAML
 
 from mnist_lstm.plumbing import script
 from speed import RESULTS, ROOT, run_in, versions
@@ -36,9 +36,10 @@ def main() -> None:
         project = Path(folder)
         for name in ("src", "stages"):
             (project / name).symlink_to(ROOT / name)
-        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        yaml = YAML()  # keeps each number as it is spelt
+        values = yaml.load(ROOT / "params.yaml")
         values["data"]["name"] = "digits"
-        (project / "params.yaml").write_text(yaml.safe_dump(values))
+        yaml.dump(values, project / "params.yaml")
         for stage in ("download", "prepare"):
             run_in(project, sys.executable, f"stages/{stage}.py")
         for name, env in RUNS.items():

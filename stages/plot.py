@@ -14,25 +14,19 @@ import torch
 
 from mnist_lstm import figures
 from mnist_lstm.model import load_model
-from mnist_lstm.plumbing.errors import TableError
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.results import read_csv
+from mnist_lstm.results import read_history, read_predictions
 from mnist_lstm.splits import load_split, to_input
 
 PLOTS = Path("plots")
-PREDICTIONS = Path("data/predictions.csv")
 N_MISTAKE = 25
-HISTORY = ["heldout", "epoch"]
-HISTORY += ["train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
 
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
     test = load_split(Path("data/prepared/test.safetensors"), params.model)
-    table = read_csv(PREDICTIONS, ["actual", "predicted", "probability"], "evaluate")
-    if len(table) != len(test):
-        raise TableError.length(PREDICTIONS, len(table), len(test), "evaluate")
+    table = read_predictions(Path("data/predictions.csv"), test)
     generator = torch.Generator().manual_seed(params.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
@@ -44,7 +38,7 @@ def main() -> None:
     images = test.images[torch.tensor(confident.index.to_list(), dtype=torch.long)]
     drawn["mistakes"] = figures.mistakes(images, confident)
 
-    history = read_csv(PLOTS / "history.csv", HISTORY, "train")
+    history = read_history(PLOTS / "history.csv")
     drawn["learning_curve"] = figures.learning_curve(history)
     drawn["confusion"] = figures.confusion(table)
 

@@ -3,9 +3,9 @@
 import subprocess
 from pathlib import Path
 
-import yaml
+from dvc.utils.serialize import parse_yaml
 
-from mnist_lstm.plumbing.params import AugmentParams, Loader, ModelParams, TrainParams
+from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,9 +16,11 @@ def _defaults() -> dict[str, dict]:
     A key that is new there and not committed yet has its value there.
     """
     show = ["git", "show", "HEAD:params.yaml"]
-    committed = subprocess.run(show, cwd=ROOT, check=True, capture_output=True).stdout
-    values = yaml.load(committed, Loader)
-    known = yaml.load((ROOT / "params.yaml").read_bytes(), Loader)
+    committed = subprocess.run(
+        show, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    values = parse_yaml(committed, "params.yaml")
+    known = parse_yaml((ROOT / "params.yaml").read_text(), "params.yaml")
     return {
         section: {key: values.get(section, {}).get(key, now) for key, now in keys.items()}
         for section, keys in known.items()

@@ -252,3 +252,82 @@ def test_a_signal_after_the_last_step_still_ends_the_run(checkpointer):
         with pytest.raises(script.Stopped):
             checkpointer.finish()
     assert resumed(checkpointer) == 7
+
+
+def test_a_state_of_another_form_changes_nothing(split):
+    """It may have the right key and checksum, and tensors of any type."""
+    make_deterministic(0)
+    run = Run(
+        LSTMClassifier(model_params(**MODEL)), train_params(**TRAIN), augment_params()
+    )
+    tensors, metadata = run.state()
+    before = {name: values.clone() for name, values in run.model.state_dict().items()}
+    others = [
+        ({}, metadata),
+        ({name: values.to(torch.bfloat16) for name, values in tensors.items()}, metadata),
+        ({name: values[None] for name, values in tensors.items()}, metadata),
+        ({name: values + 1 for name, values in tensors.items()}, {}),
+    ]
+    for other in others:
+        with pytest.raises(ValueError):  # noqa: PT011 - whoever knows the file says more
+            run.restore(*other)
+    for name, values in run.model.state_dict().items():
+        assert torch.equal(values, before[name])
+
+
+def _folder(path):
+    path.unlink()
+    (path / "in it").mkdir(parents=True)
+
+
+def _link(path):
+    path.unlink()
+    path.symlink_to("/nonexistent")
+
+
+def _loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("put", [_folder, _link, _loop])
+def test_what_is_no_file_among_the_checkpoints_is_passed_over(checkpointer, capsys, put):
+    with checkpointer:
+        for checkpointer.run.number in (1, 2):
+            checkpointer.save()
+    newest = max(checkpointer.folder.iterdir())
+    put(newest)
+    assert resumed(checkpointer) == 1
+    assert f"skipping a checkpoint: {newest}: " in capsys.readouterr().err
+    assert not os.path.lexists(newest)
+
+
+def test_checkpoints_behind_a_link_are_found_and_go(tmp_path):
+    """They may lie on a scratch disk."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (tmp_path / "checkpoints").symlink_to(scratch)
+    for name in ("first", "second"):
+        (scratch / f"disk of {name}").mkdir()
+        (scratch / f"a-b-c-{name}").symlink_to(scratch / f"disk of {name}")
+        with Checkpointer(tmp_path / "checkpoints" / f"a-b-c-{name}", Counter()) as saving:
+            saving.finish()
+    assert sorted(path.name for path in scratch.glob("a-*")) == ["a-b-c-second"]
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_file_in_the_place_of_their_folder_is_named(tmp_path, level):
+    folder = tmp_path / "checkpoints" / KEY
+    (folder, folder.parent)[level].parent.mkdir(exist_ok=True)
+    (folder, folder.parent)[level].touch()
+
+    def main():
+        with Checkpointer(folder, Counter()) as checkpointer:
+            checkpointer.save()
+
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    assert caught.value.code == (
+        f"error: {(folder, folder.parent)[level]}: Not a directory; what stands there is "
+        "no folder; move it away"
+    )

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -73,22 +77,39 @@ def test_probing_for_bf16_draws_no_random_number():
 
 
 @pytest.mark.parametrize(
-    ("able", "used", "chosen"),
+    ("able", "used", "runs", "chosen"),
     [
-        ({"avx512_bf16": True, "amx_bf16": False}, "AVX512", "bf16"),
-        ({"avx512_bf16": False, "amx_bf16": True}, "AVX512", "bf16"),
-        ({"avx512_bf16": False, "amx_bf16": False}, "AVX512", "fp32"),
-        ({"avx512_bf16": True, "amx_bf16": True}, "AVX2", "fp32"),
-        ({}, "DEFAULT", "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": False}, "AVX512", True, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": True}, "AVX512", True, "bf16"),
+        ({"avx512_bf16": False, "amx_bf16": False}, "AVX512", True, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX2", True, "fp32"),
+        # as under ONEDNN_MAX_CPU_ISA=AVX2, which only trying tells
+        ({"avx512_bf16": True, "amx_bf16": True}, "AVX512", False, "fp32"),
+        ({}, "DEFAULT", True, "fp32"),
     ],
 )
 def test_auto_is_bf16_where_the_cpu_computes_it_in_hardware(
-    monkeypatch, able, used, chosen
+    monkeypatch, able, used, runs, chosen
 ):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    monkeypatch.setattr(device, "_has_lstm_in_bf16", lambda: runs)
     assert device.select_precision("auto", torch.device("cpu")) == chosen
     assert device.select_precision("auto", torch.device("cuda")) == "fp32"
+
+
+def test_auto_trains_whatever_the_environment_forbids():
+    """PyTorch's own capability does not change with what oneDNN is told."""
+    code = (
+        "import torch; from mnist_lstm import device\n"
+        "from mnist_lstm.model import LSTMClassifier\n"
+        "from defaults import model_params\n"
+        "compute = device.set_up('cpu', 'auto', 0)\n"
+        "model = LSTMClassifier(model_params(hdim=64), compute.precision)\n"
+        "model(torch.rand(8, 28, 28)).sum().backward()"
+    )
+    told = {"ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.pathsep.join(["src", "tests"])}
+    subprocess.run([sys.executable, "-c", code], env=os.environ | told, check=True)
 
 
 def test_a_seed_fixes_what_is_drawn():

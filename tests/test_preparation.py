@@ -75,3 +75,22 @@ def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
     with pytest.raises(ParamsError, match="must be 0 or from 10 to 50") as caught:
         preparation.hold_out(split, size, seed=0)
     assert str(caught.value).startswith("params.yaml: prepare.valid_size ")
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        ([0, 0, 1, 1, 2, 2, 7], "class 7 has"),
+        ([0, 0, 1, 1, 5, 7], "classes 5, 7 have"),
+        (list(range(8)), "classes 0, 1, 2, 3, 4, ... have"),
+    ],
+)
+def test_a_class_of_one_image_cannot_be_in_both_splits(raw, labels, named):
+    labels = labels + [9] * 20
+    train, _ = preparation.read_splits(raw(len(labels), labels))
+    with pytest.raises(ParamsError) as caught:
+        preparation.hold_out(train, 12, seed=0)
+    assert str(caught.value) == (
+        f"params.yaml: prepare.valid_size must be 0, for {named} one train image, got 12"
+    )
+    assert preparation.hold_out(train, 0, seed=0) == {"train": train}

@@ -1,9 +1,35 @@
+import pandas as pd
 import pytest
 
 from mnist_lstm.plumbing.errors import TableError
-from mnist_lstm.results import read_csv
+from mnist_lstm.results import read_history, read_predictions
 
-INCOMPLETE = "incomplete table, expected columns epoch, loss;"
+HISTORY = (
+    "heldout,epoch,train_loss,train_accuracy,heldout_loss,heldout_accuracy\n"
+    "test,0,2.3,0.1,2.3,0.1\n"
+    "test,1,0.5,0.9,0.4,0.95\n"
+)
+
+
+@pytest.fixture
+def predictions(split):
+    """Every third prediction is wrong."""
+    labels = split.labels.tolist()
+    predicted = [(y + (i % 3 == 0)) % 10 for i, y in enumerate(labels)]
+    rows = zip(labels, predicted, [0.5] * len(labels), strict=True)
+    lines = ["actual,predicted,probability", *(",".join(map(str, row)) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_tables_come_back_as_numbers(tmp_path, split, predictions):
+    path = tmp_path / "t.csv"
+    path.write_text(predictions)
+    table = read_predictions(path, split)
+    assert table.actual.tolist() == split.labels.tolist()
+    assert (table.actual != table.predicted).sum() == 20
+    path.write_text(HISTORY)
+    assert read_history(path).heldout_accuracy.tolist() == [0.1, 0.95]
+    pd.testing.assert_frame_equal(read_history(path), pd.read_csv(path))
 
 
 @pytest.mark.parametrize(
@@ -12,19 +38,12 @@ INCOMPLETE = "incomplete table, expected columns epoch, loss;"
         (None, "no such file; the stage `train` writes it"),
         (b"", "not a table: No columns to parse from file; see stage `train`"),
         (b"\xff\xfe\x00", "not a table: 'utf-8' codec can't decode"),
-        (b'epoch,loss\n"0,1\n', "not a table: "),
-        (
-            b"epoch,loss\n",
-            f"{INCOMPLETE} found 0 rows of epoch, loss",
-        ),
-        (
-            b"epoch\n1\n",
-            f"{INCOMPLETE} found 1 rows of epoch;",
-        ),
-        (
-            b"epoch,loss\n0,0.5\n1\n",
-            f"{INCOMPLETE} found 2 rows",
-        ),
+        (b'heldout,epoch\n"0,1\n', "not a table: "),
+        (HISTORY.splitlines()[0].encode(), "incomplete table, expected columns heldout, e"),
+        (b"epoch\n1\n", "incomplete table, expected columns heldout, epoch, train_loss,"),
+        # A line too long: pandas takes the first column for an index.
+        (HISTORY.replace("test,", "0,test,").encode(), "incomplete table"),
+        (b"a\x1b[31m\nerror: x\n", "incomplete table"),
     ],
 )
 def test_a_damaged_table_is_one_line_that_names_it(tmp_path, content, found):
@@ -32,6 +51,96 @@ def test_a_damaged_table_is_one_line_that_names_it(tmp_path, content, found):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(TableError) as caught:
-        read_csv(path, ["epoch", "loss"], "train")
+        read_history(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {found}")
+    assert line.isprintable()
+
+
+def test_a_folder_in_its_place_is_one_line(tmp_path):
+    with pytest.raises(TableError, match="Is a directory"):
+        read_history(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (",0.4,", ",high,", "line 3: heldout_loss is 'high', expected a number >= 0"),
+        (",0.4,", ",,", "line 3: heldout_loss is '', expected a number >= 0"),
+        (",0.4,", ",nan,", "line 3: heldout_loss is 'nan', expected a number >= 0"),
+        (",0.4,", ",inf,", "line 3: heldout_loss is 'inf', expected a number >= 0"),
+        (",0.4,", ",-1,", "line 3: heldout_loss is '-1', expected a number >= 0"),
+        (",0.95", ",95", "line 3: heldout_accuracy is '95', expected a number from 0 to 1"),
+        (
+            "test,1",
+            "test,2",
+            "line 3: epoch is '2', expected one more than in the line abov",
+        ),
+        (
+            "test,1",
+            "valid,1",
+            "line 3: heldout is 'valid', expected valid or test, the sam",
+        ),
+        (
+            "test",
+            "dev",
+            "line 2: heldout is 'dev', expected valid or test, the same in each",
+        ),
+        (
+            "test,0",
+            '"x\ny",0',
+            r"line 2: heldout is 'x\ny', expected valid or test, the s",
+        ),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused_with_its_line(tmp_path, old, new, found):
+    path = tmp_path / "history.csv"
+    assert old in HISTORY
+    path.write_text(HISTORY.replace(old, new))
+    with pytest.raises(TableError) as caught:
+        read_history(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {found}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        (
+            "\n1,1,0.5",
+            "\n77,1,0.5",
+            "line 3: actual is '77', expected the label of the test",
+        ),
+        ("\n1,1,0.5", "\none,1,0.5", "line 3: actual is 'one', expected the label"),
+        (
+            "\n1,1,0.5",
+            "\n1,77,0.5",
+            "line 3: predicted is '77', expected a class from 0 to 9",
+        ),
+        ("\n1,1,0.5", "\n1,,0.5", "line 3: predicted is '', expected a class from 0 to 9"),
+        ("\n1,1,0.5", "\n1,1.5,0.5", "line 3: predicted is '1.5', expected a class from"),
+        (
+            "\n1,1,0.5",
+            "\n1,1,50%",
+            "line 3: probability is '50%', expected a number from 0 to",
+        ),
+        (
+            "\n1,1,0.5",
+            "\n1,1,nan",
+            "line 3: probability is 'nan', expected a number from 0 to",
+        ),
+        # two rows exchanged
+        ("\n1,1,0.5\n2,2,0.5", "\n2,2,0.5\n1,1,0.5", "line 3: actual is '2', expected the"),
+        ("\n1,1,0.5", "", "59 rows for 60 test images; the stage `evaluate` writes it"),
+    ],
+)
+def test_predictions_of_other_images_are_refused_with_their_line(
+    tmp_path, split, predictions, old, new, found
+):
+    path = tmp_path / "predictions.csv"
+    assert old in predictions
+    path.write_text(predictions.replace(old, new, 1))
+    with pytest.raises(TableError) as caught:
+        read_predictions(path, split)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path}: {found}")

@@ -1,5 +1,6 @@
 """How a script ends: one line, the shell's status, no traceback."""
 
+import os
 import random
 import re
 import signal
@@ -103,7 +104,18 @@ def test_ctrl_c_while_a_stage_starts_is_one_line(tmp_path):
     ("error", "line"),
     [
         (UserError("x.gz: cut short"), "error: x.gz: cut short"),
-        (OSError(28, "No space left", "a"), "error: [Errno 28] No space left: 'a'"),
+        (UserError("a\nerror: b\x1b[31m"), r"error: a\nerror: b\x1b[31m"),
+        (UserError("two", "lines"), "error: two\nlines"),
+        (
+            OSError(28, "No space left", "a"),
+            "error: a: No space left; make room, then run this again",
+        ),
+        (
+            OSError(32, "Broken pipe"),
+            "error: standard output: Broken pipe; what read it has ended; send it to a "
+            "file",
+        ),
+        (OSError("no number"), "error: no number"),
     ],
 )
 def test_what_a_person_can_put_right_is_one_line_and_status_1(error, line):
@@ -133,6 +145,80 @@ def test_a_bug_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         script.run(main)
+
+
+CHATTY = """
+from mnist_lstm.plumbing import script
+script.end_in_one_line()
+script.run(lambda: [print(i, "\u0416") for i in range(2000)])
+"""
+
+
+def chatty(redirected, **env):
+    command = ["bash", "-c", f'"{sys.executable}" -c "$CODE" {redirected}']
+    return subprocess.run(
+        command, env=os.environ | env | {"CODE": CHATTY}, capture_output=True
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_standard_output_is_one_line():
+    done = chatty(">/dev/full")
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        "error: standard output: No space left on device; make room, then run this again\n",
+    )
+
+
+def test_a_standard_output_that_no_one_reads_is_one_line():
+    done = chatty("| true; exit ${PIPESTATUS[0]}")
+    assert done.returncode in (0, 1)  # what a pipe takes may be all
+    if done.returncode:
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith("error: standard output: Broken pipe; ")
+
+
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_output_stops_no_one(closed):
+    done = chatty(closed)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_letters_that_a_terminal_does_not_know_stop_no_one():
+    done = chatty("", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[0] == rb"0 \u0416"
+
+
+ORPHAN = """
+import os, subprocess, sys
+command = [sys.executable, "-c", sys.argv[1]]
+stage = subprocess.Popen(command, env=os.environ | {"DVC_STAGE": "x"})
+if sys.argv[2] == "dies":
+    os._exit(9)
+sys.exit(stage.wait())
+"""
+
+
+@pytest.mark.parametrize("dvc", ["dies", "lives"])
+def test_a_stage_whose_dvc_is_gone_before_it_has_started_does_nothing(tmp_path, dvc):
+    """Nobody would record what it makes, and the next `dvc repro` would meet it."""
+    code = (
+        "import sys; sys.path.insert(0, 'src')\n"
+        "from mnist_lstm.plumbing import script\n"
+        f"script.run(lambda: open({str(tmp_path / 'made')!r}, 'w').close())"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, code, dvc],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    output, _ = run.communicate(timeout=60)  # until the stage, too, has closed it
+    assert (tmp_path / "made").exists() == (dvc == "lives")
+    gone = "terminated; DVC, which started this, is gone\n"
+    assert output == (gone if dvc == "dies" else "")
 
 
 @pytest.fixture

@@ -130,14 +130,30 @@ def test_what_is_held_out_is_never_learnt_from(split):
     assert torch.equal(*weights)
 
 
-@pytest.mark.parametrize("lr", [1e36, 9e36])
-def test_a_run_that_diverges_stops_with_the_step_and_advice(split, lr):
-    run = started(settings(lr=lr))
+@pytest.mark.parametrize(
+    ("changes", "lower"),
+    [
+        ({"lr": 1e36}, "train.lr (1e+36)"),
+        ({"lr": 9e36}, "train.lr (9e+36)"),
+        ({"weight_decay": 1e36}, "train.weight_decay (1e+36) or train.lr (0.01)"),
+        (
+            {"schedule": "one_cycle", "final_lr": 1e36},
+            "train.final_lr (1e+36) or train.lr (0.01)",
+        ),
+        ({"shear": 1e36}, "augment.shear (1e+36) or train.lr (0.01)"),
+        ({"elastic": 1e36}, "augment.elastic (1e+36) or train.lr (0.01)"),
+    ],
+)
+def test_a_run_that_diverges_stops_with_the_step_and_advice(split, changes, lower):
+    augment = {key: changes[key] for key in ("shear", "elastic") if key in changes}
+    changes = {key: changes[key] for key in changes if key not in augment}
+    run = started(settings(**({"lr": 0.01} | changes)), augment=augment)
     with pytest.raises(DivergedError) as caught:
         rows_of(run, split, split)
     assert re.fullmatch(
-        r"epoch [12], step \d: the (loss is (nan|inf)|weights are not finite): training "
-        rf"diverged at learning rate {re.escape(f'{lr:g}')}; lower train.lr in params.yaml",
+        r"epoch [12], (step \d: the (loss is (nan|inf)|weights are not finite)|evaluation: "
+        rf"the train loss is (nan|inf)): training diverged; lower {re.escape(lower)} in "
+        "params.yaml",
         str(caught.value),
     )
 

@@ -56,24 +56,28 @@ def select_precision(name: str, device: torch.device) -> str:
     Raises:
         ParamsError: ``bf16`` on a CPU on which PyTorch has no LSTM in it.
     """
-    if name == "bf16" and device.type == "cpu" and not _has_lstm_in_bf16():
+    if device.type != "cpu":
+        return "fp32" if name == "auto" else name
+    if name == "bf16" and not _has_lstm_in_bf16():
         raise ParamsError.no_bf16(name)
     if name != "auto":
         return name
     able = torch.cpu.get_capabilities()
     native = able.get("avx512_bf16") or able.get("amx_bf16")
-    # The environment may ask PyTorch for less than the processor can do.
+    # The environment may ask PyTorch, or oneDNN, for less than the processor can do.
     used = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return "bf16" if device.type == "cpu" and native and used else "fp32"
+    return "bf16" if native and used and _has_lstm_in_bf16() else "fp32"
 
 
 def _has_lstm_in_bf16() -> bool:
-    """Say whether the CPU runs an LSTM in bf16; only trying tells."""
+    """Say whether the CPU trains an LSTM in bf16; only trying tells."""
     x = torch.zeros(1, 1, 1)
-    weights = [torch.zeros(4, 1), torch.zeros(4, 1), torch.zeros(4), torch.zeros(4)]
+    sizes = ((4, 1), (4, 1), (4,), (4,))
+    weights = [torch.zeros(size, requires_grad=True) for size in sizes]
     with torch.autocast("cpu", torch.bfloat16):
         try:
-            torch.lstm(x, (x, x), weights, True, 1, 0.0, False, False, True)
+            y, *_ = torch.lstm(x, (x, x), weights, True, 1, 0.0, True, False, True)
+            y.sum().backward()
         except RuntimeError:
             return False
     return True

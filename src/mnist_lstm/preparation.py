@@ -32,12 +32,16 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
 
     Raises:
-        ParamsError: a validation split without room for every class.
+        ParamsError: a validation split without room for every class, or a class of one
+            image.
     """
     if valid_size == 0:
         return {"train": train}
     if not train.n_class <= valid_size <= len(train) - train.n_class:
         raise ParamsError.valid_size(train.n_class, len(train), valid_size)
+    single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
+    if single:
+        raise ParamsError.one_image(single, valid_size)
     # A second, and only where a split is asked for.
     from sklearn.model_selection import train_test_split
 

@@ -5,24 +5,86 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_lstm.plumbing.errors import TableError
+from mnist_lstm.splits import Split
+
+_PREDICTIONS = ["actual", "predicted", "probability"]
+_LOSSES = ["train_loss", "heldout_loss"]
+_ACCURACIES = ["train_accuracy", "heldout_accuracy"]
 
 
-def read_csv(path: Path, columns: list[str], writer: str) -> pd.DataFrame:
-    """Read the table at ``path``, which must have numbers or names in ``columns``.
+def read_predictions(path: Path, test: Split) -> pd.DataFrame:
+    """Return class, predicted class and its probability of each image of ``test``.
 
     Raises:
-        TableError: no such file, or no such table; names the stage that writes it.
+        TableError: no such file, or one that is not of these images.
     """
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise TableError.missing(path, writer) from None
-    except ValueError as error:  # pandas' own errors among them
-        raise TableError.damaged(path, error, writer) from None
-    if (
-        table.empty
-        or not set(columns) <= set(table)
-        or table[columns].isna().any(axis=None)
-    ):
-        raise TableError.incomplete(path, columns, len(table), table, writer)
-    return table
+    table = _Table(path, _PREDICTIONS, "evaluate")
+    if len(table.rows) != len(test):
+        raise TableError.length(path, len(table.rows), len(test), "evaluate")
+    labels = pd.Series(test.labels.numpy())
+    classes = f"a class from 0 to {test.n_class - 1}"
+    table.check("predicted", table.numbers("predicted").isin(range(test.n_class)), classes)
+    right = table.numbers("actual") == labels
+    table.check("actual", right, "the label of the test image in this place")
+    table.check_between("probability", 0, 1)
+    return table.numeric(_PREDICTIONS)
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Return a row an epoch: loss and accuracy on the train and the held-out split.
+
+    Raises:
+        TableError: no such file, or no such table.
+    """
+    table = _Table(path, ["heldout", "epoch", *_LOSSES, *_ACCURACIES], "train")
+    heldout = table.rows.heldout
+    known = heldout.isin(["valid", "test"]) & (heldout == heldout[0])
+    table.check("heldout", known, "valid or test, the same in each line")
+    in_order = table.numbers("epoch") == pd.Series(range(len(heldout)))
+    table.check("epoch", in_order, "one more than in the line above, the first 0")
+    for name in _LOSSES:
+        table.check_between(name, 0, float("inf"))
+    for name in _ACCURACIES:
+        table.check_between(name, 0, 1)
+    return table.numeric(["epoch", *_LOSSES, *_ACCURACIES])
+
+
+class _Table:
+    """The text of a table, which is there and has the ``columns``."""
+
+    def __init__(self, path: Path, columns: list[str], writer: str):
+        self.path = path
+        self.writer = writer
+        try:
+            # As text: what pandas takes for a number, a date or a gap is not asked.
+            self.rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except FileNotFoundError:
+            raise TableError.missing(path, writer) from None
+        except (ValueError, OSError) as error:  # pandas' own errors among them
+            raise TableError.damaged(path, error, writer) from None
+        # Where lines are longer than the first, pandas takes what it finds for an index.
+        whole = isinstance(self.rows.index, pd.RangeIndex) and len(self.rows)
+        if not whole or not set(columns) <= set(self.rows):
+            raise TableError.incomplete(path, columns, len(self.rows), self.rows, writer)
+
+    def numbers(self, column: str) -> pd.Series:
+        """Return ``column`` as numbers; NaN for what is none."""
+        return pd.to_numeric(self.rows[column], errors="coerce")
+
+    def check_between(self, column: str, low: float, high: float) -> None:
+        """Refuse a value of ``column`` that is no number from ``low`` to ``high``."""
+        values = self.numbers(column)
+        expected = f"a number from {low:g} to {high:g}" if high < 2 else "a number >= 0"
+        inside = (low <= values) & (values <= high) & (values < float("inf"))
+        self.check(column, inside, expected)
+
+    def check(self, column: str, right: pd.Series, expected: str) -> None:
+        """Refuse the first value of ``column`` that is not ``right``."""
+        if not right.all():
+            row = int(right.to_numpy().argmin())
+            found = self.rows[column].iloc[row]
+            raise TableError.value(self.path, row + 2, column, found, expected, self.writer)
+
+    def numeric(self, columns: list[str]) -> pd.DataFrame:
+        """Return the table with numbers in ``columns``."""
+        return self.rows.assign(**{name: self.numbers(name) for name in columns})

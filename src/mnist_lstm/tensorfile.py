@@ -9,6 +9,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError
@@ -37,24 +38,34 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
         TensorFileError: no such file, no safetensors, or bytes that changed since.
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = json.loads((file.metadata() or {})["metadata"])
-            promised = metadata.pop("sha256")
+        # Read whole, not mapped: another may write to the file, or cut it, later on.
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        metadata = _metadata(content)
+        changed = metadata.pop("sha256") != _checksum(tensors, metadata)
     except FileNotFoundError:
         raise TensorFileError.missing(path, writer) from None
     except (safetensors.SafetensorError, OSError) as error:
         raise TensorFileError.damaged(path, error) from None
-    except (KeyError, AttributeError, TypeError, ValueError):
+    # Metadata that are not ours; types of tensors that PyTorch has not; RecursionError.
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):
         raise TensorFileError.foreign(path, writer) from None
-    if _checksum(tensors, metadata) != promised:
+    if changed:
         raise TensorFileError.changed(path)
     return tensors, metadata
+
+
+def _metadata(content: bytes) -> dict:
+    """Return what :func:`save_tensors` was told, and the checksum, of a valid file."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return json.loads(header["__metadata__"]["metadata"])
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, values in sorted(tensors.items()):
         digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
-        digest.update(values.numpy().data)
+        # As bytes: NumPy does not know every type, bfloat16 for one.
+        digest.update(values.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -4,13 +4,22 @@ The sentences stand here and not where they are raised, so that a better word re
 stage. Each says in one line what was found, where, and what to do.
 """
 
-from collections.abc import Iterable, Sequence
+import errno
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 class UserError(Exception):
-    """Bad input: the message says what was found, where, and what to do."""
+    """Bad input: says what was found, where, and what to do.
+
+    Each argument is a line, whatever a file or a server put into it: it cannot forge
+    another, nor move the cursor.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(printable(line) for line in self.args)
 
 
 class ParamsError(UserError):
@@ -38,9 +47,25 @@ class ParamsError(UserError):
         return cls(f"{path}: {reason}; run this from the project's root")
 
     @classmethod
-    def not_yaml(cls, path: Path, error: object) -> Self:
+    def not_yaml(cls, source: object, error: object) -> Self:
         """The file is not YAML."""
-        return cls(f"{path}: not YAML: {one_line(error)}")
+        return cls(f"{source}: not YAML: {one_line(error)}")
+
+    @classmethod
+    def empty(cls, path: Path) -> Self:
+        """The file holds nothing: DVC, which writes it in place, may have been killed."""
+        return cls(f"{path}: empty; `git checkout HEAD -- {path}` takes the committed one")
+
+    @classmethod
+    def too_long(cls, source: object, length: int, most: int) -> Self:
+        """The file, or a line of it, is none that a person wrote."""
+        what = f"{length:,} characters, in the file or a line"
+        return cls(f"{source}: {what}, are more than the {most:,} allowed")
+
+    @classmethod
+    def merge_key(cls, source: object, line: int) -> Self:
+        """A mapping is to be merged into another: a few lines of these never end."""
+        return cls(f"{source}: line {line}: `<<` is not read here; write the values out")
 
     @classmethod
     def no_cuda(cls, got: str) -> Self:
@@ -60,6 +85,13 @@ class ParamsError(UserError):
         most = n_train - n_class
         fits = f"0 or from {n_class} to {most} for {n_train} train images"
         return cls.of("prepare.valid_size", fits, str(got))
+
+    @classmethod
+    def one_image(cls, names: Sequence[object], got: int) -> Self:
+        """Classes with a single train image: it cannot be in both splits."""
+        some = ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
+        which = f"class {some} has" if len(names) == 1 else f"classes {some} have"
+        return cls.of("prepare.valid_size", f"0, for {which} one train image", str(got))
 
     @classmethod
     def width(cls, q: int, path: Path, got: int) -> Self:
@@ -240,6 +272,16 @@ class TableError(OutputError):
         )
 
     @classmethod
+    def value(
+        cls, path: Path, line: int, column: str, found: str, expected: str, writer: str
+    ) -> Self:
+        """A value that this column cannot have there."""
+        return cls(
+            f"{path}: line {line}: {column} is {printable(repr(found), 40)}, expected "
+            f"{expected}; the stage `{writer}` writes it"
+        )
+
+    @classmethod
     def length(cls, path: Path, rows: int, images: int, writer: str) -> Self:
         """More or fewer rows than there are test images."""
         return cls(
@@ -252,27 +294,42 @@ class DivergedError(UserError):
     """A loss or a weight that is no finite number."""
 
     @classmethod
-    def loss(cls, epoch: int, step: int, value: float, lr: float) -> Self:
+    def loss(cls, epoch: int, step: int, value: float, params: Mapping) -> Self:
         """The loss of a step is not finite."""
-        return cls.of(epoch, f"step {step}: the loss is {value}", lr)
+        return cls.of(epoch, f"step {step}: the loss is {value}", params)
 
     @classmethod
-    def weights(cls, epoch: int, step: int, lr: float) -> Self:
+    def weights(cls, epoch: int, step: int, params: Mapping) -> Self:
         """The weights are not finite."""
-        return cls.of(epoch, f"step {step}: the weights are not finite", lr)
+        return cls.of(epoch, f"step {step}: the weights are not finite", params)
 
     @classmethod
-    def evaluation(cls, epoch: int, split: str, value: float, lr: float) -> Self:
+    def evaluation(cls, epoch: int, split: str, value: float, params: Mapping) -> Self:
         """The loss of a split is not finite."""
-        return cls.of(epoch, f"evaluation: the {split} loss is {value}", lr)
+        return cls.of(epoch, f"evaluation: the {split} loss is {value}", params)
 
     @classmethod
-    def of(cls, epoch: int, found: str, lr: float) -> Self:
-        """What was ``found`` in an epoch, and what to do."""
+    def of(cls, epoch: int, found: str, params: Mapping) -> Self:
+        """What was ``found`` in an epoch of a run with ``params``, and what to do."""
+        lower = " or ".join(f"{key} ({value:g})" for key, value in _suspects(params))
         return cls(
-            f"epoch {epoch}, {found}: training diverged at learning rate {lr:g}; "
-            "lower train.lr in params.yaml"
+            f"epoch {epoch}, {found}: training diverged; lower {lower} in params.yaml"
         )
+
+
+def _suspects(params: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float]]:
+    """Return what may have made a run diverge, the most likely first."""
+    train, augment = params["train"], params["augment"]
+    decay, final = train["weight_decay"], train["final_lr"]
+    rate = max(train["lr"], final if train["schedule"] == "one_cycle" else 0)
+    absurd = {
+        # a step multiplies the weights by 1 - rate * decay
+        "train.weight_decay": decay if rate * decay > 1 else 0,
+        "augment.shear": augment["shear"] if augment["shear"] > 10 else 0,
+        "augment.elastic": augment["elastic"] if augment["elastic"] > 100 else 0,
+        "train.final_lr": final if rate > train["lr"] else 0,
+    }
+    return [*((k, v) for k, v in absurd.items() if v), ("train.lr", train["lr"])]
 
 
 class BusyError(UserError):
@@ -287,14 +344,60 @@ class BusyError(UserError):
         )
 
 
-class WriteError(UserError):
-    """A file that the system would not write: a full disk, say."""
+class RefusedError(UserError):
+    """What the system refuses: no room, no permission, a folder in a file's place."""
 
     @classmethod
-    def of(cls, path: Path, reason: str | None, no_room: bool) -> Self:
-        """The system's ``reason``."""
-        advice = "; make room, then run this again" if no_room else ""
-        return cls(f"{path}: cannot write: {reason}{advice}")
+    def of(cls, error: OSError, place: object = None) -> Self:
+        """The system's ``error``, at ``place`` or where the error says that it is."""
+        where: Any = place or error.filename2 or error.filename
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            where = _no_folder(Path(where))
+        elif where is None and error.errno in _OF_STREAMS:
+            where = "standard output"  # it has no file name
+        reason = error.strerror or str(error)
+        return cls(": ".join(map(str, filter(None, (where, reason)))) + _advice(error))
+
+    @classmethod
+    def link(cls, path: Path) -> Self:
+        """A symbolic link where DVC keeps an output, which it does not follow."""
+        return cls(
+            f"{path}: a symbolic link, and DVC keeps no output behind one; remove it, and "
+            "for another disk move the whole project there"
+        )
+
+
+def _no_folder(path: Path) -> Path:
+    """Return what keeps ``path`` from being a folder: itself, or something above it."""
+    above = [*reversed(path.parents), path]
+    return next((p for p in above if os.path.lexists(p) and not p.is_dir()), path)
+
+
+def _advice(error: OSError) -> str:
+    advice = _ADVICE.get(error.errno or 0)
+    return f"; {advice}" if advice else ""
+
+
+_OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_ROOM = "make room, then run this again"
+_NO_FOLDER = "what stands there is no folder; move it away"
+_ADVICE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _NO_ROOM,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
+    errno.EISDIR: "a folder stands in the place of a file; move it away",
+    errno.ENOTEMPTY: "something else writes there; end it, then run this again",
+    errno.EACCES: "change its permissions or its owner",
+    errno.EPERM: "change its permissions or its owner",
+    errno.EROFS: "mount the file system so that it can be written to",
+    errno.ELOOP: "symbolic links lead in a circle there; remove them",
+    errno.EMFILE: "raise the limit: `ulimit -n 4096`",
+    errno.EPIPE: "what read it has ended; send it to a file",
+    errno.EIO: "look at the disk, or the network that it is on",
+    errno.ESTALE: "look at the network that the disk is on",
+}
 
 
 class MemoryExhaustedError(UserError):
@@ -308,6 +411,13 @@ class MemoryExhaustedError(UserError):
         return cls(f"{device}out of memory{advice}")
 
 
-def one_line(reason: object) -> str:
+def one_line(reason: object, length: int = 1000) -> str:
     """Return what another program said as one line."""
-    return " ".join(str(reason).split())
+    return printable(" ".join(str(reason).split()), length)
+
+
+def printable(text: object, length: int = 1000) -> str:
+    """Return ``text`` as one line that a terminal shows as it is, cut to ``length``."""
+    start = str(text)[: length + 1]
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in start)
+    return line if len(line) <= length else line[: length - 3] + "..."

@@ -1,6 +1,5 @@
 """Files that appear whole or not at all: written beside their place, then renamed."""
 
-import errno
 import fcntl
 import os
 import shutil
@@ -9,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_lstm.plumbing.errors import BusyError, WriteError
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from mnist_lstm.plumbing.errors import BusyError, RefusedError
 
 
 @contextmanager
@@ -43,11 +40,12 @@ def replacing(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
+    remove(beside)
     try:
         yield beside
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        remove(beside)
 
 
 @contextmanager
@@ -56,32 +54,46 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         BusyError: another process does the same.
+        RefusedError: ``path`` is a link: DVC would not look behind it.
     """
     path = Path(path)
+    if path.is_symlink():
+        raise RefusedError.link(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with alone_in(path.parent):
         beside = _beside(path)
-        shutil.rmtree(beside, ignore_errors=True)
+        remove(beside)
         beside.mkdir()
         try:
             yield beside
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                remove(path)
             beside.replace(path)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            remove(beside)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``.
 
     Raises:
-        WriteError: for an ``OSError``; a full disk itself names no file.
+        RefusedError: for an ``OSError``; a full disk itself names no file.
     """
-    with replacing(path) as beside:
-        try:
+    try:
+        with replacing(path) as beside:
             beside.write_bytes(data)
-        except OSError as error:
-            raise WriteError.of(path, error.strerror, error.errno in _NO_ROOM) from None
+    except OSError as error:
+        # not the name beside it, which no one knows
+        other = error.filename not in (None, str(_beside(path)))
+        raise RefusedError.of(error, error.filename if other else path) from None
+
+
+def remove(path: Path) -> None:
+    """Remove ``path``, if it is there: a file, a link, or a folder with all in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

@@ -6,14 +6,14 @@ has a default here: the values are those of the file, which DVC tracks. Whoever 
 """
 
 import difflib
-import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from mnist_lstm.plumbing.errors import ParamsError
 
@@ -27,6 +27,10 @@ Rate = Annotated[float, Field(gt=0, lt=1e37, description="a number > 0 and < 1e3
 Amount = Annotated[float, Field(ge=0, lt=1e37, description="a number >= 0 and < 1e37")]
 Degrees = Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
 Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
+
+
+_MAX_LENGTH = 2**16  # characters; the file has 3,000
+_MAX_LINE = 1000  # the reader takes the square of a line's length where brackets nest
 
 
 class _Section(pydantic.BaseModel):
@@ -114,12 +118,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ParamsError.unreadable(path, error.strerror) from None
-    # ValueError: not UTF-8, or 2001-99-99. RecursionError: brackets by the thousand.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except ValueError as error:  # not UTF-8
         raise ParamsError.not_yaml(path, error) from None
+    values = parse_yaml(text, path)
+    if values is None:
+        raise ParamsError.empty(path)
     return check_params(values, str(path))
 
 
@@ -132,39 +138,52 @@ def check_params(values: object, source: str) -> Params:
     try:
         return Params.model_validate(values)
     except pydantic.ValidationError as error:
-        lines = [str(_explain(item, source)) for item in error.errors()]
-        raise ParamsError("\n".join(lines)) from None
+        lines = [line for item in error.errors() for line in _explain(item, source).args]
+        raise ParamsError(*lines) from None
 
 
-class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's floats and unique keys.
+def parse_yaml(text: str, source: object) -> object:
+    """Read ``text`` with DVC's own reader: to it, ``020`` is 20; to another it is 16.
 
-    ``1e-05`` is a float, as DVC writes it; of a key that stands twice, DVC and PyYAML would
-    not see the same value.
+    Raises:
+        ParamsError: no YAML, too long, or with merge keys.
     """
+    longest = max(map(len, text.splitlines()), default=0)
+    for length, most in ((len(text), _MAX_LENGTH), (longest, _MAX_LINE)):
+        if length > most:
+            raise ParamsError.too_long(source, length, most)
+    try:
+        line = _merge_line(YAML(typ="safe").compose(text))
+        if not line:
+            return YAML(typ="safe").load(text)
+    except Exception as error:  # the reader has its own, and what it meets: ValueError, ...
+        raise ParamsError.not_yaml(source, error) from None
+    raise ParamsError.merge_key(source, line)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Return the mapping; refuse one in which a key stands twice."""
-        keys = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, keys, strict=True):
-            if keys.count(name) > 1:
-                problem = f"duplicate key {name!r}"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
 
+def _merge_line(root: Node | None) -> int:
+    """Return the first line that merges one mapping into another, or 0.
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
+    To read them takes twice as long with each line that merges the one before it twice.
+    """
+    lines, seen, nodes = [], set(), [root]
+    while nodes:
+        node = nodes.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.tag == "tag:yaml.org,2002:merge":
+            lines.append(node.start_mark.line + 1)
+        if isinstance(node, MappingNode):
+            nodes += [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            nodes += node.value
+    return min(lines, default=0)
 
 
 def _explain(item: Any, source: str) -> ParamsError:
     """Return the error for what pydantic found: the key, the value, what is allowed."""
     key = ".".join(map(str, item["loc"])) or "the file"
-    if not key.isprintable():
-        key = repr(key)
     if item["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(key, _keys(), n=1)
         got = _shown(item["input"])

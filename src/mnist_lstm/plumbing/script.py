@@ -3,6 +3,7 @@
 A signal that is ignored when the run starts (``nohup``, a background job) stays ignored.
 """
 
+import io
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from mnist_lstm.plumbing.errors import MemoryExhaustedError, UserError
+from mnist_lstm.plumbing.errors import MemoryExhaustedError, RefusedError, UserError
 from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,21 +36,30 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
 def run(main: Callable[[], None], lower: Sequence[str] = ()) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
-    What the system refuses (a full disk, a missing permission) is told the same way.
-    Where a signal ended it, the status is what a shell expects: 130 after Ctrl-C. One
-    process at a time runs a script of a clone.
+    What the system refuses (a full disk, a missing permission, standard output that is
+    closed) is told the same way. Where a signal ended it, the status is what a shell
+    expects: 130 after Ctrl-C. One process at a time runs a script of a clone.
 
     Args:
         main: what to run.
         lower: the parameters to lower where memory does not suffice.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _alone():
+            _refuse_orphans()
             main()
+            if sys.stdout:
+                sys.stdout.flush()
             _ignore()  # or DVC would discard what is written
-    except (UserError, OSError) as error:
+    except UserError as error:
         _end_bars(error)
         sys.exit(f"error: {error}")
+    except OSError as error:
+        _end_bars(error)
+        _drop_output()
+        sys.exit(f"error: {RefusedError.of(error)}")
     except Stopped as stopped:
         _end_bars(stopped)
         print(stopped, file=sys.stderr)
@@ -87,9 +97,7 @@ class Request:
     @property
     def signum(self) -> int | None:
         """The signal that asked to end; None while nobody did."""
-        if "DVC_STAGE" in os.environ and os.getppid() != _PARENT:
-            return signal.SIGTERM  # DVC is gone; no one would record what training made
-        return self.asked
+        return signal.SIGTERM if _is_orphan() else self.asked
 
     def _ask(self, signum: int, _frame: object) -> None:
         self.asked = signum
@@ -99,6 +107,33 @@ def _alone() -> AbstractContextManager[None]:
     """Keep a second process from running the same script of the same clone."""
     script = Path(sys.argv[0])
     return alone_in(script) if script.is_file() else nullcontext()
+
+
+def _is_orphan() -> bool:
+    """Say whether DVC, which started this, is gone: no one would record what it makes.
+
+    DVC leaves a stage in its own process group; who takes over an orphan is in another.
+    """
+    if "DVC_STAGE" not in os.environ:
+        return False
+    parent = os.getppid()
+    try:
+        return parent != _PARENT or os.getpgid(parent) != os.getpgrp()
+    except OSError:  # gone, or not ours to ask about
+        return True
+
+
+def _refuse_orphans() -> None:
+    if _is_orphan():
+        raise Stopped(signal.SIGTERM, "DVC, which started this, is gone")
+
+
+def _drop_output() -> None:
+    """Send what standard output would not take nowhere, or Python would try it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ignore() -> None:

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 
 import requests
 
-from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.errors import UserError, one_line
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.progress import bar
 
@@ -83,7 +83,7 @@ def fetch(
                 print(f"{file}: {len(data):,} bytes from {shown(mirror)}")
                 break
         else:
-            raise NoMirrorError(_all_failed(name, file, skipped))
+            raise NoMirrorError(*_all_failed(name, file, skipped))
 
 
 def read(address: str) -> bytes:
@@ -94,7 +94,7 @@ def read(address: str) -> bytes:
     """
     transfer = _Transfer(address)
     transfer.start()
-    title = _one_line(address.partition("?")[0].rpartition("/")[2])
+    title = one_line(address.partition("?")[0].rpartition("/")[2], 100)
     with bar(None, title, "B") as progress:
         window, size = time.monotonic(), 0
         alive = True
@@ -118,14 +118,14 @@ def shown(address: str) -> str:
     """Return ``address`` as it may be printed: no password, no token, in one line."""
     scheme, separator, rest = address.partition("://")
     if not separator:
-        return _one_line(address, 200)
+        return one_line(address, 200)
     user, host = _split_user(rest)
     name, _, password = user.partition(":")
     hidden = f"{name}:***@" if password else "***@" if user else ""
     host, question, query = host.partition("?")
     # A part without a "=" may be a token, too.
     values = [f"{key}=***" if is_ else "***" for key, is_, _ in _parts(query)]
-    return _one_line(f"{scheme}://{hidden}{host}{question}{'&'.join(values)}", 200)
+    return one_line(f"{scheme}://{hidden}{host}{question}{'&'.join(values)}", 200)
 
 
 class _Transfer(threading.Thread):
@@ -286,7 +286,7 @@ def _reason(transfer: _Transfer) -> str:
     words = _words(transfer)
     for secret in _secrets(transfer.address):
         words = words.replace(secret, "***")
-    return _one_line(words)
+    return one_line(words, 100)
 
 
 def _words(transfer: _Transfer) -> str:
@@ -324,17 +324,10 @@ def _secrets(address: str) -> list[str]:
     return [secret for text in found if text for secret in (text, unquote(text))]
 
 
-def _one_line(text: object, length: int = 100) -> str:
-    """Return what someone else said as one short line that a terminal shows as it is."""
-    line = " ".join(str(text).split())
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    return line if len(line) <= length else line[: length - 3] + "..."
-
-
-def _all_failed(name: str, file: str, skipped: dict[str, str]) -> str:
-    reasons = "".join(f"\n  {shown(mirror)}  {why}" for mirror, why in skipped.items())
-    return (
-        f"no mirror served {file} of {name}:{reasons}\n"
-        f"Try again later, or set DATA_MIRROR to a folder or URL that holds\n"
-        f"{name}/{file} and the other files."
-    )
+def _all_failed(name: str, file: str, skipped: dict[str, str]) -> list[str]:
+    return [
+        f"no mirror served {file} of {name}:",
+        *(f"  {shown(mirror)}  {why}" for mirror, why in skipped.items()),
+        "Try again later, or set DATA_MIRROR to a folder or URL that holds",
+        f"{name}/{file} and the other files.",
+    ]

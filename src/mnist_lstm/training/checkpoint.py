@@ -8,7 +8,6 @@ its bits depend on.
 import hashlib
 import itertools
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Protocol
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError
+from mnist_lstm.plumbing.files import remove
 from mnist_lstm.plumbing.script import Request, Stopped
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
@@ -40,7 +40,11 @@ class Resumable(Protocol):
         """Return tensors, and what JSON can say."""
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
-        """Go back to where :meth:`state` was taken."""
+        """Go back to where :meth:`state` was taken.
+
+        Raises:
+            ValueError: no state of this run; nothing has changed.
+        """
 
 
 def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
@@ -72,7 +76,7 @@ class Checkpointer:
 
     def __enter__(self) -> "Checkpointer":
         self._resume()
-        (self.folder / _FINISHED).unlink(missing_ok=True)
+        remove(self.folder / _FINISHED)
         self.request.__enter__()
         return self
 
@@ -105,7 +109,7 @@ class Checkpointer:
         path = self.folder / f"{number:08}.safetensors"
         save_tensors(path, tensors, metadata | {"key": self.folder.name})
         for old in self._saved()[:-_KEPT]:
-            old.unlink()
+            remove(old)
         now = time.monotonic()
         self.saved_epoch = self.run.epoch
         self.due = now + min(_LONGEST, (now - start) / _SHARE)
@@ -121,10 +125,10 @@ class Checkpointer:
         """
         self.save_if_due()
         for old in self._saved()[:-1]:
-            old.unlink()
-        for marker in self.folder.parent.glob(f"*/{_FINISHED}"):
-            if marker.parent != self.folder:
-                shutil.rmtree(marker.parent)
+            remove(old)
+        for folder in self._others():
+            if (folder / _FINISHED).exists():
+                remove(folder)
         (self.folder / _FINISHED).touch()
 
     def _resume(self) -> None:
@@ -132,14 +136,11 @@ class Checkpointer:
         saved = self._saved()
         for path in reversed(saved):
             try:
-                tensors, metadata = load_tensors(path, writer="train")
-                if metadata.pop("key", None) != self.folder.name:
-                    raise TensorFileError.other_run(path)
+                self._restore(path)
             except TensorFileError as error:
                 print(f"warning: skipping a checkpoint: {error}", file=sys.stderr)
-                path.unlink()
+                remove(path)
             else:
-                self.run.restore(tensors, metadata)
                 print(f"resuming from {self.run.position}", flush=True)
                 return
         if saved:
@@ -150,17 +151,30 @@ class Checkpointer:
                 flush=True,
             )
 
+    def _restore(self, path: Path) -> None:
+        tensors, metadata = load_tensors(path, writer="train")
+        try:
+            if metadata.pop("key", None) != self.folder.name:
+                raise ValueError
+            self.run.restore(tensors, metadata)
+        except ValueError:
+            raise TensorFileError.other_run(path) from None
+
     def _saved(self) -> list[Path]:
         """Return this run's checkpoints, the oldest first."""
         return sorted(self.folder.glob("[0-9]" * 8 + ".safetensors"))
 
+    def _others(self) -> list[Path]:
+        """Return the folders of other runs."""
+        folders = self.folder.parent.glob("*-*-*-*")
+        return [path for path in folders if path.is_dir() and path.name != self.folder.name]
+
     def _changed(self) -> str:
         """Return in which parts the key of the newest run that died differs, if any did."""
-        folders = [path for path in self.folder.parent.glob("*-*-*-*") if path.is_dir()]
-        others = [path for path in folders if not (path / _FINISHED).exists()]
-        if not others:
+        died = [path for path in self._others() if not (path / _FINISHED).exists()]
+        if not died:
             return ""
-        newest = max(others, key=lambda path: path.stat().st_mtime)
+        newest = max(died, key=lambda path: path.stat().st_mtime)
         pairs = zip(newest.name.split("-"), self.folder.name.split("-"), strict=False)
         changed = [theirs != ours for theirs, ours in pairs]
         return ", ".join(itertools.compress(_PARTS, changed))

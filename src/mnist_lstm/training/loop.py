@@ -177,7 +177,9 @@ class Run:
             yield None
         result = score(torch.cat(found), split.labels)
         if not math.isfinite(result.loss):
-            raise DivergedError.evaluation(self.epoch, name, result.loss, self.params.lr)
+            raise DivergedError.evaluation(
+                self.epoch, name, result.loss, self.hyperparameters()
+            )
         return result
 
     def end_epoch(self, row: Row) -> None:
@@ -197,9 +199,9 @@ class Run:
         values = torch.stack(self.losses).tolist() if self.losses else []
         for step, value in enumerate(values, 1):
             if not math.isfinite(value):
-                raise DivergedError.loss(self.epoch, step, value, self.params.lr)
+                raise DivergedError.loss(self.epoch, step, value, self.hyperparameters())
         if not all(values.isfinite().all() for values in self.model.parameters()):
-            raise DivergedError.weights(self.epoch, len(values), self.params.lr)
+            raise DivergedError.weights(self.epoch, len(values), self.hyperparameters())
 
     def _taken(self) -> int:
         """Return how many steps were taken since the first epoch began."""
@@ -239,7 +241,17 @@ class Run:
         return tensors, {"epoch": self.epoch, "history": self.history}
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
-        """Go back to where :meth:`state` was taken."""
+        """Go back to where :meth:`state` was taken.
+
+        Raises:
+            ValueError: no state of this run; nothing has changed.
+        """
+        expected, found = _forms(self.state()[0]), _forms(tensors)
+        if not expected.items() <= found.items() or not metadata.keys() >= {
+            "epoch",
+            "history",
+        }:
+            raise ValueError
         device = next(self.model.parameters()).device
         self.epoch, self.history = metadata["epoch"], list(metadata["history"])
         self.generator.set_state(tensors["generator.order"])
@@ -257,6 +269,10 @@ class Run:
         for name, values in self.optimizer.state.items():
             for i, value in enumerate(values):
                 value.copy_(tensors[f"optimizer.{name}.{i}"])
+
+
+def _forms(tensors: dict[str, Tensor]) -> dict[str, tuple]:
+    return {name: (v.dtype, v.shape) for name, v in tensors.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
