@@ -102,6 +102,70 @@ def test_what_git_cannot_tell_is_not_told(mnist, tmp_path):
     assert "train.lr must be" in output
 
 
+def cut(path):
+    """Leave what can be read to the middle of a word."""
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"md5: ", len(content) // 2) + 2])
+
+
+@pytest.mark.parametrize("left", ["nothing", "a part"])
+@pytest.mark.parametrize("file", ["dvc.lock", ".dvc/tmp/rwlock"])
+def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(
+    built, copy, file, left
+):
+    """DVC writes both in place, and refuses to run where it finds half of one."""
+    path = copy.path / file
+    if left == "nothing":
+        path.write_bytes(b"")
+    elif file == "dvc.lock":
+        cut(path)
+    else:
+        path.write_text('{"write": {"data')
+    output = copy.run("tools/repro")
+    (line,) = [line for line in output.splitlines() if line.startswith(f"{file} was unr")]
+    if file == "dvc.lock":
+        assert "this goes on from the committed one" in line
+    assert ran(output) == []
+    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
+    assert "unreadable" not in copy.run("tools/repro")
+
+
+def test_without_a_committed_lock_it_begins_anew_and_nothing_runs(built, copy):
+    copy.git("rm", "--quiet", "--cached", "dvc.lock")
+    copy.git("commit", "--quiet", "--message", "No lock")
+    cut(copy.path / "dvc.lock")
+    output = copy.run("tools/repro")
+    assert "this begins anew" in output
+    assert ran(output) == []
+    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
+
+
+def test_the_one_command_of_the_readme_makes_plain_repro_run_again(built, copy):
+    (command,) = re.findall(
+        r"`(git checkout HEAD -- dvc\.lock)`", Path("README.md").read_text()
+    )
+    cut(copy.path / "dvc.lock")
+    copy.run("bash", "-c", command)
+    assert ran(copy.dvc("repro")) == []
+
+
+def test_a_merge_conflict_in_the_lock_is_left_to_the_user(copy):
+    path = copy.path / "dvc.lock"
+    conflict = f"<<<<<<< HEAD\n{path.read_text()}=======\n>>>>>>> other\n"
+    path.write_text(conflict)
+    assert "unreadable" not in copy.run("tools/repro", ok=False)
+    assert path.read_text() == conflict
+
+
+def test_a_lock_that_a_dead_git_left_is_told_with_the_way_out(copy):
+    (copy.path / ".git/index.lock").touch()
+    output = copy.run("tools/repro", ok=False)
+    (line,) = output.splitlines()
+    assert line.startswith("error: .git/index.lock: a Git command is at work, or one that")
+    copy.run("bash", "-c", line.rpartition(": ")[2])
+    assert "up to date" in copy.run("tools/repro")
+
+
 def test_only_mnist_falls_back_on_digits(mnist):
     mnist.set_params({"data": {"name": "kmnist"}})
     output = mnist.run("tools/repro", ok=False)

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import time
 
@@ -234,3 +235,68 @@ def test_soak(prepared, tmp_path):
             "resumed from epoch {}, step {}: same bytes".format(*position(output)),
             flush=True,
         )
+
+
+@pytest.mark.slow
+def test_soak_of_the_whole_pipeline(built, tmp_path):
+    """60 kills of `dvc repro`, DVC included, at random moments, three to a chain."""
+    begun = built.copy(tmp_path / "begun")
+    begun.set_params({"prepare": {"valid_size": 100, "seed": 1}})
+    begun.commit("Another split: all but the download runs again")
+    expected = begun.copy(tmp_path / "expected")
+    start = time.monotonic()
+    expected.dvc("repro")
+    whole = time.monotonic() - start
+    seed = int(os.environ.get("SOAK_SEED", time.time()))
+    chance = random.Random(seed)
+    print(f"SOAK_SEED={seed}, {whole:.0f} s undisturbed")
+    for chain in range(1, 21):
+        copy = begun.copy(tmp_path / str(chain))
+        moments, repaired = [], ""
+        for _ in range(3):
+            moments.append(chance.uniform(0, whole))
+            with copy.start("tools/repro", own_group=True) as run:
+                time.sleep(moments[-1])
+                if run.poll() is None:
+                    os.killpg(run.pid, signal.SIGKILL)
+                repaired += run.communicate(timeout=60)[0]
+        repaired += copy.run("tools/repro")
+        assert results(copy) == results(expected)
+        assert "up to date" in copy.dvc("repro")
+        shutil.rmtree(copy.path)
+        words = re.findall(r"^\S+ was unreadable", repaired, re.MULTILINE)
+        print(
+            f"{3 * chain} of 60: after",
+            *(f"{m:.2f}" for m in moments),
+            "s: same bytes",
+            *words,
+            flush=True,
+        )
+
+
+@pytest.mark.slow
+def test_soak_of_the_moment_in_which_dvc_writes_its_lock(built, tmp_path):
+    """Kills aimed at it: each once `dvc.lock` has another size than before."""
+    begun = built.copy(tmp_path / "begun")
+    begun.set_params({"plot": {"seed": 1}})
+    begun.commit("Other samples")
+    expected = begun.copy(tmp_path / "expected")
+    expected.dvc("repro")
+    unreadable = 0
+    for i in range(10):
+        copy = begun.copy(tmp_path / str(i))
+        lock = copy.path / "dvc.lock"
+        before = lock.stat()
+        with started(copy) as run:
+            while run.poll() is None:
+                now = lock.stat()
+                if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                    os.killpg(run.pid, signal.SIGKILL)
+                    break
+            run.communicate(timeout=60)
+        output = copy.run("tools/repro")
+        unreadable += "dvc.lock was unreadable" in output
+        assert results(copy) == results(expected)
+        shutil.rmtree(copy.path)
+    print(f"10 kills, {unreadable} in which dvc.lock was unreadable: same bytes")
+    assert unreadable, "no kill came in time"

@@ -137,17 +137,13 @@ def test_what_is_held_out_is_never_learnt_from(split):
         ({"lr": 9e36}, "train.lr (9e+36)"),
         ({"weight_decay": 1e36}, "train.weight_decay (1e+36) or train.lr (0.01)"),
         (
-            {"schedule": "one_cycle", "final_lr": 1e36},
-            "train.final_lr (1e+36) or train.lr (0.01)",
+            {"schedule": "one_cycle", "final_lr": 9e36},
+            "train.final_lr (9e+36) or train.lr (0.01)",
         ),
-        ({"shear": 1e36}, "augment.shear (1e+36) or train.lr (0.01)"),
-        ({"elastic": 1e36}, "augment.elastic (1e+36) or train.lr (0.01)"),
     ],
 )
 def test_a_run_that_diverges_stops_with_the_step_and_advice(split, changes, lower):
-    augment = {key: changes[key] for key in ("shear", "elastic") if key in changes}
-    changes = {key: changes[key] for key in changes if key not in augment}
-    run = started(settings(**({"lr": 0.01} | changes)), augment=augment)
+    run = started(settings(**({"lr": 0.01} | changes)))
     with pytest.raises(DivergedError) as caught:
         rows_of(run, split, split)
     assert re.fullmatch(

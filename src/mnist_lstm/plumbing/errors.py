@@ -319,17 +319,15 @@ class DivergedError(UserError):
 
 def _suspects(params: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float]]:
     """Return what may have made a run diverge, the most likely first."""
-    train, augment = params["train"], params["augment"]
-    decay, final = train["weight_decay"], train["final_lr"]
-    rate = max(train["lr"], final if train["schedule"] == "one_cycle" else 0)
-    absurd = {
-        # a step multiplies the weights by 1 - rate * decay
-        "train.weight_decay": decay if rate * decay > 1 else 0,
-        "augment.shear": augment["shear"] if augment["shear"] > 10 else 0,
-        "augment.elastic": augment["elastic"] if augment["elastic"] > 100 else 0,
-        "train.final_lr": final if rate > train["lr"] else 0,
-    }
-    return [*((k, v) for k, v in absurd.items() if v), ("train.lr", train["lr"])]
+    train = params["train"]
+    lr, decay = train["lr"], train["weight_decay"]
+    final = train["final_lr"] if train["schedule"] == "one_cycle" else 0
+    found = [("train.lr", lr)]
+    if final > lr:
+        found.insert(0, ("train.final_lr", final))
+    if max(lr, final) * decay > 1:  # a step multiplies the weights by 1 minus that
+        found.insert(0, ("train.weight_decay", decay))
+    return found
 
 
 class BusyError(UserError):
