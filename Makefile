@@ -18,7 +18,7 @@ repro: .venv/installed
 test: .venv/installed
 	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-# What takes longer: 20 killed runs, 100,000 damaged files.
+# What takes longer: 90 killed runs, 200,000 damaged files, recipes that are trained.
 soak: .venv/installed
 	python -m pytest -m slow --capture=no
 

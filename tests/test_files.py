@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from mnist_lstm.plumbing import files
+from mnist_lstm.plumbing.errors import UserError
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
@@ -70,3 +71,51 @@ def test_a_process_that_died_holds_no_one_up(tmp_path):
     assert died.returncode == 9
     with files.alone_in(tmp_path):
         pass
+
+
+def test_a_link_in_the_place_of_a_folder_is_named_and_stays(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "raw").symlink_to(tmp_path / "disk")
+    with pytest.raises(UserError) as caught, files.replacing_folder(tmp_path / "raw"):
+        pass
+    assert str(caught.value).startswith(
+        f"{tmp_path}/raw: a symbolic link, and DVC keeps no"
+    )
+    assert (tmp_path / "raw").is_symlink()
+
+
+@pytest.mark.parametrize("left", ["folder", "file", "dangling link"])
+@pytest.mark.parametrize("write", [files.write_bytes, None])
+def test_whatever_lies_beside_its_place_is_replaced(tmp_path, left, write):
+    beside = tmp_path / ".x.part"
+    if left == "folder":
+        (beside / "in it").mkdir(parents=True)
+    elif left == "file":
+        beside.touch()
+    else:
+        beside.symlink_to("/nonexistent")
+    if write:
+        write(tmp_path / "x", b"new")
+        assert (tmp_path / "x").read_bytes() == b"new"
+    else:
+        with files.replacing_folder(tmp_path / "x") as folder:
+            (folder / "new").touch()
+        assert [file.name for file in (tmp_path / "x").iterdir()] == ["new"]
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_stands_in_the_place_of_a_file_or_folder_is_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    places = {
+        "folder": (tmp_path / "folder", "a folder stands in the place of a file; move"),
+        "below": (tmp_path / "file/a/b", "what stands there is no folder; move it away"),
+        "circle": (tmp_path / "circle/b", "what stands there is no folder; move it away"),
+    }
+    for path, advice in places.values():
+        with pytest.raises(UserError) as caught:
+            files.write_bytes(path, b"new")
+        (line,) = str(caught.value).splitlines()
+        assert line.startswith(f"{tmp_path / path.relative_to(tmp_path).parts[0]}: ")
+        assert advice in line
