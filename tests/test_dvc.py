@@ -10,7 +10,7 @@ import yaml
 
 from sandbox import ran
 
-STAGES = ["download", "prepare", "describe", "train", "evaluate", "plot"]
+STAGES = ["download", "prepare", "describe", "train", "evaluate", "plot", "export"]
 
 
 def test_every_stage_says_what_it_does(built):
@@ -85,13 +85,19 @@ def test_two_clean_runs_write_the_same_bytes_whatever_the_user_set(built, tmp_pa
         HOME=str(tmp_path),
         TMPDIR=str(tmp_path),
     )
-    assert len(ran(output)) == 6
+    assert len(ran(output)) == 7
     assert (clone.path / "models/model.safetensors").stat().st_mode & 0o77 == 0
     assert clone.git("status", "--porcelain") == ""
 
 
 def test_another_hidden_size_neither_downloads_nor_prepares(changed):
-    assert sorted(ran(changed.output)) == ["describe", "evaluate", "plot", "train"]
+    assert sorted(ran(changed.output)) == [
+        "describe",
+        "evaluate",
+        "export",
+        "plot",
+        "train",
+    ]
     parameters = changed.diff["metrics/model.json"]["parameters"]
     assert (parameters["old"], parameters["new"]) == (3114, 5434)
     assert changed.diff["metrics/evaluate.json"]["test.accuracy"]["diff"] != 0
@@ -155,7 +161,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
     output = copy.dvc(
         "exp", "run", "--temp", "-S", "train.lr=1e-5", "-S", "prepare.valid_size=100"
     )
-    assert sorted(ran(output)) == ["evaluate", "plot", "prepare", "train"]
+    assert sorted(ran(output)) == ["evaluate", "export", "plot", "prepare", "train"]
     assert "valid: 100 images" in output
     assert "valid accuracy" in output
     assert copy.git("status", "--porcelain") == ""
@@ -166,7 +172,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
 
 def test_a_recipe_is_run_as_the_readme_says(copy):
     output = copy.run("bash", "-c", "dvc exp run $(cat recipes/fast)")
-    assert {"train", "evaluate", "plot"} <= set(ran(output))
+    assert {"train", "evaluate", "plot", "export"} <= set(ran(output))
     assert not {"download", "prepare"} & set(ran(output))
     settings = yaml.safe_load(copy.text("params.yaml"))
     assert settings["train"]["schedule"] == "one_cycle"
@@ -235,7 +241,7 @@ def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
     assert "up to date" in copy.dvc("repro")
 
 
-@pytest.mark.parametrize("stage", ["evaluate", "plot"])
+@pytest.mark.parametrize("stage", ["evaluate", "plot", "export"])
 def test_a_model_of_other_params_is_refused(copy, stage):
     """Only where a stage runs alone: DVC would train first."""
     copy.set_params({"model": {"hdim": 17}})

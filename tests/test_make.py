@@ -187,7 +187,7 @@ def test_without_any_mirror_it_says_so_and_runs_digits_by_their_recipe(mnist):
     output = mnist.run("tools/repro")
     assert "error: no mirror served train-images-idx3-ubyte.gz of mnist:" in output
     refused, *stages = ran(output)
-    assert (refused, len(stages)) == ("download", 6)
+    assert (refused, len(stages)) == ("download", 7)
     params = yaml.safe_load(mnist.text("params.yaml"))
     assert params["data"] == {"name": "digits"}
     assert f"-S model.dropout={params['model']['dropout']}" in recipe.read_text()
@@ -227,7 +227,7 @@ def test_on_genuine_mnist_one_epoch_is_right_92_times_in_100(tmp_path):
     output = project.run(
         "tools/repro", DATA_MIRROR=mirror, no_proxy="*", OMP_NUM_THREADS=THREADS
     )
-    assert len(ran(output)) == 6
+    assert len(ran(output)) == 7
     assert "train: 60,000 images of [28, 28]" in output
     assert "821,770 parameters" in output
     history = project.table("plots/history.csv")

@@ -11,7 +11,7 @@ import yaml
 
 from sandbox import ran
 
-TRAIN_ON = ["train", "evaluate", "plot"]
+TRAIN_ON = ["train", "evaluate", "plot", "export"]
 # file, what stands there, what it becomes, the stages that it touches
 EDITS = {
     "a comment in the typed parameters": (
@@ -90,7 +90,19 @@ EDITS = {
         "src/mnist_lstm/model.py",
         "values.zero_()",
         "values.fill_(0.1)",
-        ["describe", "train", "evaluate", "plot"],
+        ["describe", "train", "evaluate", "plot", "export"],
+    ),
+    "the look of the page": (
+        "page/style.css",
+        "\n}\n",
+        "\n  /* a comment */\n}\n",
+        ["export"],
+    ),
+    "how the page is put together": (
+        "src/mnist_lstm/page.py",
+        "sort_keys=True, separators",
+        "sort_keys=False, separators",
+        ["export"],
     ),
     "the colour of a mistake": (
         "src/mnist_lstm/figures.py",
@@ -134,7 +146,7 @@ def test_an_edit_touches_the_stages_that_it_can_change(bench, name):
 
 def test_what_follows_runs_where_an_output_changed(copy):
     edit(copy, *EDITS["a column of predictions.csv"][:3])
-    assert ran(copy.dvc("repro")) == ["evaluate", "plot"]
+    assert ran(copy.dvc("repro")) == ["evaluate", "plot", "export"]
     edit(copy, *EDITS["a column of a table of describe"][:3])
     assert ran(copy.dvc("repro")) == ["describe"]
 
@@ -159,7 +171,7 @@ def test_there_and_back_trains_once_each(copy):
     copy.set_params({"model": {"hdim": 16}, "prepare": {"valid_size": 0}})
     output = copy.dvc("repro")
     assert ran(output) == []
-    assert output.count("is cached - skipping run, checking out outputs") == 5
+    assert output.count("is cached - skipping run, checking out outputs") == 6
     assert copy.git("status", "--porcelain") == ""
 
 
@@ -169,5 +181,5 @@ def test_without_dvc_lock_nothing_that_was_run_is_run_again(copy):
     lock.unlink()
     output = copy.dvc("repro")
     assert ran(output) == []
-    assert output.count("is cached - skipping run") == 6
+    assert output.count("is cached - skipping run") == 7
     assert lock.read_bytes() == before

@@ -186,6 +186,11 @@ class OutputError(UserError):
         """No such file; ``writer`` is the stage that writes it."""
         return cls(f"{path}: no such file; the stage `{writer}` writes it")
 
+    @classmethod
+    def lacks(cls, path: Path, key: str, writer: str) -> Self:
+        """Not the JSON that ``writer`` writes: it has no ``key``."""
+        return cls(f"{path}: no {key} in it; the stage `{writer}` writes it")
+
 
 class TensorFileError(OutputError):
     """A file of tensors that is missing or damaged."""
@@ -288,6 +293,25 @@ class TableError(OutputError):
             f"{path}: {rows:,} rows for {images:,} test images; the stage `{writer}` "
             "writes it"
         )
+
+
+class PageError(UserError):
+    """The source of the page does not fit together."""
+
+    @classmethod
+    def missing(cls, path: Path) -> Self:
+        """No such file."""
+        return cls(f"{path}: no such file; the page is made of it")
+
+    @classmethod
+    def lacks(cls, path: Path, tag: str) -> Self:
+        """The place where something is put in."""
+        return cls(f"{path}: must have {tag} once")
+
+    @classmethod
+    def ends_itself(cls, path: Path, tag: str) -> Self:
+        """Code that would end the tag it is put into."""
+        return cls(f"{path}: must not have </{tag} in it, not even in a string")
 
 
 class DivergedError(UserError):

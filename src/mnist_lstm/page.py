@@ -1,0 +1,112 @@
+"""The page on which one draws a digit and watches the LSTM read it, in one file.
+
+The source lies in ``page/``: plain HTML, CSS and JavaScript. Here style, scripts, weights
+and images are put into it, so that it opens from disk, without a server or a network.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.errors import PageError
+
+# How far a logit may move when weights are rounded to float16: for half the bytes, 11 bits
+# of each weight are kept. With independent errors of at most 2^-11 of each weight w, a
+# logit moves by about sqrt(sum((w * dlogit/dw)^2)) * 2^-11 / sqrt(3): see the slow test in
+# tests/test_page.py, which computes it.
+FLOAT16_BOUND = 0.02
+
+_STYLE = re.compile(r'<link rel="stylesheet" href="([^"]+)">')
+_SCRIPT = re.compile(r'<script src="([^"]+)"></script>')
+_DATA = '<script type="application/json" id="data"></script>'
+_POLICY = '<meta name="policy">'
+
+
+def encode_weights(model: LSTMClassifier, x: Tensor) -> dict:
+    """Return the model's weights as JSON can hold them, in float16 where that suffices.
+
+    Args:
+        model: the trained model, on the CPU.
+        x: images [N x L x Q] on which no logit may move by more than ``FLOAT16_BOUND``.
+
+    Returns:
+        ``type`` (float16 or float32), ``tensors`` (name and shape of each, in order) and
+        ``base64``, their values one after the other, little-endian.
+    """
+    weights = model.state_dict()
+    precise = torch.float16 if _holds_in_float16(model, x) else torch.float32
+    data = b"".join(v.to(precise).contiguous().numpy().tobytes() for v in weights.values())
+    return {
+        "type": str(precise).removeprefix("torch."),
+        "tensors": [[name, list(v.shape)] for name, v in weights.items()],
+        "base64": base64.b64encode(data).decode(),
+    }
+
+
+def round_to_float16(model: LSTMClassifier) -> LSTMClassifier:
+    """Return a copy of ``model`` whose weights are those that float16 can hold."""
+    rounded = LSTMClassifier(model.params, model.precision)
+    rounded.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
+    return rounded.eval()
+
+
+@torch.inference_mode()
+def _holds_in_float16(model: LSTMClassifier, x: Tensor) -> bool:
+    moved = (round_to_float16(model)(x) - model(x)).abs().max()
+    return bool(moved <= FLOAT16_BOUND)  # False for the NaN of a weight above 65,504
+
+
+def encode_image(image: Tensor) -> str:
+    """Return a uint8 image [L x Q] as base64, row after row."""
+    return base64.b64encode(image.contiguous().numpy().tobytes()).decode()
+
+
+def assemble(folder: Path, data: dict) -> bytes:
+    """Return the page whose source is ``folder``, with ``data`` in it.
+
+    No character of ``data`` can end the script that holds it. The page's own policy lets it
+    run these scripts and no other, and send no request.
+
+    Raises:
+        PageError: the source lacks what is to be replaced, or a file that it names.
+    """
+    html = _read(folder / "index.html")
+    for once in (_DATA, _POLICY):
+        if html.count(once) != 1:
+            raise PageError.lacks(folder / "index.html", once)
+    allowed: dict[str, list[str]] = {"script": [], "style": []}
+
+    def inline(tag: str, path: Path) -> str:
+        text = _read(path)
+        if f"</{tag}" in text.lower():
+            raise PageError.ends_itself(path, tag)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        allowed[tag].append(f"'sha256-{digest}'")
+        return f"<{tag}>{text}</{tag}>"
+
+    html = _STYLE.sub(lambda found: inline("style", folder / found[1]), html)
+    html = _SCRIPT.sub(lambda found: inline("script", folder / found[1]), html)
+    policy = (
+        f"default-src 'none'; img-src blob: data:; media-src blob:; "
+        f"script-src {' '.join(allowed['script'])}; "
+        f"style-src {' '.join(allowed['style'])}; base-uri 'none'; form-action 'none'"
+    )
+    html = html.replace(
+        _POLICY, f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    )
+    # Valid JSON still, and no "</script>" or "<!--" in it.
+    text = json.dumps(data, sort_keys=True, separators=(",", ":")).replace("<", "\\u003c")
+    return html.replace(_DATA, _DATA.replace("></", f">{text}</")).encode()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PageError.missing(path) from None

@@ -1,0 +1,90 @@
+"""Hand the model on: as a page to draw on.
+
+Reads the model, the test split and what ``evaluate`` wrote; writes ``models/page.html``
+from ``page/``. Alone: ``python stages/export.py``.
+"""
+
+from mnist_lstm.plumbing import script
+
+script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from mnist_lstm import page
+from mnist_lstm.classes import class_names
+from mnist_lstm.model import LSTMClassifier, load_model
+from mnist_lstm.plumbing.errors import OutputError, TableError
+from mnist_lstm.plumbing.files import write_bytes
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.results import read_csv
+from mnist_lstm.splits import Split, load_split, to_input
+
+MODELS = Path("models")
+METRICS = Path("metrics/evaluate.json")
+PREDICTIONS = Path("data/predictions.csv")
+N_EXAMPLE = 10
+N_MISTAKE = 10
+N_CHECKED = 1000  # images on which float16 is compared with float32
+
+
+def main() -> None:
+    """Run the stage."""
+    params = load_params()
+    test = load_split(Path("data/prepared/test.safetensors"), params.model)
+    table = read_csv(PREDICTIONS, ["actual", "predicted", "probability"], "evaluate")
+    if len(table) != len(test):
+        raise TableError.length(PREDICTIONS, len(table), len(test), "evaluate")
+    model = load_model(MODELS / "model.safetensors", params.model)
+    data = page_data(model, test, table)
+    write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
+
+
+def page_data(model: LSTMClassifier, test: Split, table: pd.DataFrame) -> dict:
+    """Return all that the page knows: the model, its accuracy, and images to click."""
+    right = table[table.actual == table.predicted]
+    wrong = table[table.actual != table.predicted]
+    one_of_each = right.groupby("actual").head(1).sort_values("actual")[:N_EXAMPLE]
+    confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
+    _, height, width = test.images.shape
+    return {
+        "accuracy": test_accuracy(),
+        "classes": class_names(model.params),
+        "examples": images(test, one_of_each),
+        "height": height,
+        "mistakes": images(test, confident),
+        "model": model.params.model_dump(include={"hdim", "n_layer", "xdim", "ydim"}),
+        "n_test": len(test),
+        "n_wrong": len(wrong),
+        "parameters": sum(values.numel() for values in model.parameters()),
+        "weights": page.encode_weights(model, to_input(test.images[:N_CHECKED])),
+        "width": width,
+    }
+
+
+def images(test: Split, rows: pd.DataFrame) -> list[dict]:
+    """Return the images of ``rows``, with what they are and what they are taken for."""
+    return [
+        {
+            "actual": row.actual,
+            "pixels": page.encode_image(test.images[row.Index]),
+            "predicted": row.predicted,
+        }
+        for row in rows.itertuples()
+    ]
+
+
+def test_accuracy() -> float:
+    """Return the accuracy on the test split, as ``evaluate`` wrote it."""
+    try:
+        return float(json.loads(METRICS.read_text())["test"]["accuracy"])
+    except FileNotFoundError:
+        raise OutputError.missing(METRICS, "evaluate") from None
+    except (ValueError, KeyError, TypeError):
+        raise OutputError.lacks(METRICS, "test.accuracy", "evaluate") from None
+
+
+if __name__ == "__main__":
+    script.run(main, lower=("model.hdim", "model.n_layer"))
