@@ -22,6 +22,7 @@ _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
 _RIGHT, _WRONG = "black", "tab:red"
 _DPI = 100
 _SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
+_MOST_CLASSES = 12  # in a figure of class probabilities
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
 
 
@@ -146,30 +147,83 @@ def reading(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
         labels: int [M].
         probabilities: float [M x L x classes], after each step.
     """
+    titles = [
+        (f"Label:{label}", f"Pred:{p[-1].argmax()}")
+        for label, p in zip(labels, probabilities, strict=True)
+    ]
+    names = [str(label) for label in range(probabilities.shape[2])]
+    return _readings(
+        images,
+        titles,
+        probabilities,
+        names,
+        "When does the LSTM make up its mind? Class probabilities as rows are read",
+    )
+
+
+@_own_style
+def predictions(
+    images: Tensor, files: list[str], probabilities: Tensor, names: list[str]
+) -> Figure:
+    """Draw what the model saw of pictures, and the class probabilities after each row.
+
+    Args:
+        images: uint8 [M x L x Q], prepared.
+        files: the name of each.
+        probabilities: float [M x L x classes], after each step.
+        names: of the classes; the likeliest 12 are drawn.
+    """
+    # What is likeliest for one picture need not be for another.
+    shown = probabilities[:, -1].amax(0).topk(min(len(names), _MOST_CLASSES)).indices
+    shown = shown.sort().values
+    titles = [
+        (_short(file, 16), f"{_short(names[p[-1].argmax()], 8)} {p[-1].max():.0%}")
+        for file, p in zip(files, probabilities, strict=True)
+    ]
+    labels = [_short(names[i], 8) for i in shown]
+    title = "What the LSTM saw, and what it believed after each row"
+    return _readings(images, titles, probabilities[:, :, shown], labels, title)
+
+
+def _short(text: str, length: int) -> str:
+    """Return ``text``, its middle left out where it is longer; no mathematics in it."""
+    if len(text) > length:
+        text = f"{text[: length // 2]}\u2026{text[-(length - length // 2 - 1) :]}"
+    return text.replace("$", r"\$")
+
+
+def _readings(
+    images: Tensor,
+    titles: list[tuple[str, str]],
+    probabilities: Tensor,
+    names: list[str],
+    title: str,
+) -> Figure:
     n_column = min(5, len(images))
     n_row = math.ceil(len(images) / n_column)
     wide = 1.3  # an image, in widths of its probabilities
-    figure = _figure(2.6 * n_column, 1.3 + 2.0 * n_row)
-    figure.suptitle(
-        "When does the LSTM make up its mind? Class probabilities as rows are read"
-    )
+    figure = _figure(max(5.2, 2.6 * n_column), 1.3 + 2.0 * n_row)
+    figure.suptitle(title)
     grid = figure.subplots(
         n_row, 2 * n_column, squeeze=False, width_ratios=n_column * (wide, 1)
     ).flatten()
     for axes in grid:
         axes.set_axis_off()
     pairs = zip(grid[::2], grid[1::2], strict=True)
-    for (left, right), image, label, p in zip(
-        pairs, images, labels, probabilities, strict=False
+    for (left, right), image, (above, beside), p in zip(
+        pairs, images, titles, probabilities, strict=False
     ):
         _draw_image(left, image)
-        left.set_title(f"Label:{label}")
+        left.set_title(above)
         # As tall as the image: what stands beside a row was known once it was read.
         heat = right.imshow(p.numpy(), vmin=0, vmax=1, aspect="auto")
         right.set_box_aspect(wide)
         right.set_axis_on()
-        right.set_title(f"Pred:{p[-1].argmax()}")
-        right.set_xticks(range(p.shape[1]), range(p.shape[1]), fontsize=6)
+        right.set_title(beside)
+        upright = max(map(len, names)) > 2
+        right.set_xticks(
+            range(len(names)), names, fontsize=6, rotation=90 if upright else 0
+        )
         right.set_yticks([])
         right.set_xlabel("class", fontsize=8)
     figure.colorbar(heat, ax=grid, label="probability", location="bottom", shrink=0.4)

@@ -33,7 +33,7 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
         self.status = 128 + signum
 
 
-def run(main: Callable[[], None], lower: Sequence[str] = ()) -> None:
+def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
     What the system refuses (a full disk, a missing permission, standard output that is
@@ -43,11 +43,12 @@ def run(main: Callable[[], None], lower: Sequence[str] = ()) -> None:
     Args:
         main: what to run.
         lower: the parameters to lower where memory does not suffice.
+        alone: False for a script that several processes may run at a time.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _alone():
+        with _alone() if alone else nullcontext():
             _refuse_orphans()
             main()
             if sys.stdout:

@@ -1,0 +1,275 @@
+// What happens when: the paper, pictures, test images and the camera feed the reading.
+"use strict";
+
+const MOST_PIXELS = 64e6;
+const LARGEST = 4000; // pixels at which the browser hands over a picture
+const PAUSE = 450; // ms from the lifted pen to the scan: another stroke may follow
+
+const $ = (id) => document.getElementById(id);
+const text = $("data").textContent;
+
+class App {
+  constructor(data) {
+    const { classes, height, width } = data;
+    Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0 });
+    this.model = new LSTM(data.model, data.weights);
+    this.reading = new Reading(classes, height, width);
+    this.paper = new Paper($("paper"), (done) => this.drawn(done));
+    this.describe();
+    this.showThumbs("examples", data.examples);
+    this.showThumbs("mistakes", data.mistakes);
+    this.listen();
+    const first = data.examples[3 % data.examples.length] ?? data.mistakes[0];
+    if (first) this.pick(first);
+    else this.drawn(true);
+  }
+
+  listen() {
+    $("undo").addEventListener("click", () => this.paper.undo());
+    $("clear").addEventListener("click", () => this.paper.clear());
+    $("choose").addEventListener("click", () => $("file").click());
+    $("camera").addEventListener("click", () => this.openCamera());
+    $("cancel").addEventListener("click", () => $("viewfinder").close());
+    $("shoot").addEventListener("click", () => this.shoot());
+    $("viewfinder").addEventListener("close", () => this.closeCamera());
+    for (const input of [$("file"), $("capture")]) {
+      input.addEventListener("change", () => {
+        if (input.files[0]) this.open(input.files[0]);
+        input.value = ""; // so that the same file can be chosen again
+      });
+    }
+    const holdsFile = (event) => [...event.dataTransfer.types].includes("Files");
+    addEventListener("dragover", (event) => {
+      if (!holdsFile(event)) return;
+      event.preventDefault();
+      $("drop").hidden = false;
+    });
+    addEventListener("dragleave", (event) => {
+      if (!event.relatedTarget) $("drop").hidden = true;
+    });
+    addEventListener("drop", (event) => {
+      if (!holdsFile(event)) return;
+      event.preventDefault();
+      $("drop").hidden = true;
+      if (event.dataTransfer.files[0]) this.open(event.dataTransfer.files[0]);
+    });
+    addEventListener("paste", (event) => {
+      const file = [...(event.clipboardData?.files ?? [])][0];
+      if (file) this.open(file);
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this.paper.draw();
+      this.reading.paint();
+    });
+  }
+
+  // The strokes have changed; `done`: the pen is lifted.
+  drawn(done) {
+    this.label = null;
+    this.mark(null);
+    this.say("");
+    clearTimeout(this.waiting);
+    if (this.paper.picture) return;
+    if (!done) { // while it is drawn: at most once a frame
+      this.frame ||= requestAnimationFrame(() => this.readStrokes(false));
+      return;
+    }
+    this.readStrokes(true);
+  }
+
+  readStrokes(done) {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    if (this.paper.picture) return;
+    const { height, width } = this.data;
+    const image = this.paper.empty ? null : prepare(this.paper.pixels(), height, width);
+    this.read(image, done);
+  }
+
+  // Read greys 0 to 255 of [height x width], or nothing.
+  read(image, done) {
+    const { height, width } = this.data;
+    $("hint").hidden = !this.paper.empty;
+    $("undo").disabled = $("clear").disabled = this.paper.empty;
+    if (!image) {
+      this.reading.reset();
+      this.answer(null, done);
+      return;
+    }
+    const rows = Array.from({ length: height }, (_, i) =>
+      Float32Array.from(image.subarray(i * width, (i + 1) * width), (grey) => grey / 255));
+    this.logits = this.model.read(rows);
+    const beliefs = this.logits.map(softmax);
+    this.reading.show(image, beliefs);
+    this.answer(beliefs.at(-1), done);
+    if (done && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.waiting = setTimeout(() => this.reading.play(), PAUSE);
+    }
+  }
+
+  // Tell what is believed in the end; aloud only once the pen is lifted.
+  answer(p, done) {
+    $("glyph").textContent = "";
+    $("words").replaceChildren();
+    if (!p) {
+      $("words").append(span("more", this.paper.empty
+        ? `Draw a ${this.noun}, and it tells what it reads.` : ""));
+      $("said").textContent = "";
+      return;
+    }
+    const [first, second] = p.map((_, i) => i).sort((a, b) => p[b] - p[a]);
+    $("glyph").textContent = this.classes[first];
+    $("glyph").classList.toggle("long", this.classes[first].length > 2);
+    const right = this.label === null ? ""
+      : this.label === first ? "The label agrees."
+        : `The label says ${this.classes[this.label]}.`;
+    const other = `or ${this.classes[second]}, ${percent(p[second])}`;
+    $("words").append(span("sure", percent(p[first])), span("more", right || other));
+    if (done) {
+      $("said").textContent =
+        `It reads ${this.classes[first]}, ${percent(p[first])}. ${right || other}`;
+    }
+  }
+
+  // Read a test image.
+  pick(example) {
+    const pixels = bytesOf(example.pixels);
+    clearTimeout(this.waiting);
+    this.paper.show(asInk(pixels, this.data, getComputedStyle($("paper")).color));
+    this.label = example.actual;
+    this.say("");
+    this.mark(example);
+    this.read(pixels, true);
+  }
+
+  // Read a picture of a file.
+  async open(file) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(file);
+    } catch {
+      this.say(`${file.name}: not a picture that this browser can read. Try PNG or JPEG.`);
+      return;
+    }
+    if (bitmap.width * bitmap.height > MOST_PIXELS) {
+      this.say(`${file.name}: more than 64 megapixels. Scale it down, please.`);
+      return;
+    }
+    this.readPicture(bitmap);
+  }
+
+  readPicture(source, width = source.width, height = source.height) {
+    const scale = Math.min(1, LARGEST / Math.max(width, height));
+    const size = [width, height].map((n) => Math.max(1, Math.round(n * scale)));
+    const context = sheet(...size);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(source, 0, 0, ...size);
+    const image = prepare(context.getImageData(0, 0, ...size), this.data.height, this.data.width);
+    clearTimeout(this.waiting);
+    this.label = null;
+    this.mark(null);
+    this.paper.show(context.canvas);
+    this.say(image ? "" : "Nothing in this picture stands out from its background.");
+    this.read(image, true);
+  }
+
+  // On a phone its own camera takes the picture; elsewhere, the page does.
+  async openCamera() {
+    if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices?.getUserMedia) {
+      $("capture").click();
+      return;
+    }
+    try {
+      const video = { facingMode: "environment", width: { ideal: 1280 } };
+      $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video });
+    } catch (error) {
+      this.say(`No camera: ${error.message}. Choose a picture instead.`);
+      return;
+    }
+    $("viewfinder").showModal();
+    await $("video").play();
+  }
+
+  shoot() {
+    const { videoWidth, videoHeight } = $("video");
+    if (!videoWidth) return; // no picture has come yet
+    this.readPicture($("video"), videoWidth, videoHeight);
+    $("viewfinder").close();
+  }
+
+  closeCamera() {
+    $("video").srcObject?.getTracks().forEach((track) => track.stop());
+    $("video").srcObject = null;
+  }
+
+  say(message) {
+    $("notice").textContent = message;
+    $("notice").hidden = !message;
+  }
+
+  // Mark the test image that is read.
+  mark(example) {
+    for (const button of document.querySelectorAll(".thumbs button")) {
+      button.setAttribute("aria-pressed", button.example === example && example !== null);
+    }
+  }
+
+  showThumbs(id, examples) {
+    $(id).parentElement.hidden = examples.length === 0;
+    const { height, width } = this.data;
+    $(id).append(...examples.map((example) => {
+      const button = document.createElement("button");
+      const canvas = document.createElement("canvas");
+      const [actual, predicted] = [example.actual, example.predicted].map((i) => this.classes[i]);
+      Object.assign(canvas, { height, width });
+      const context = canvas.getContext("2d");
+      context.fillRect(0, 0, width, height);
+      context.drawImage(asInk(bytesOf(example.pixels), this.data, "white"), 0, 0);
+      button.type = "button";
+      button.example = example;
+      const wrong = actual !== predicted;
+      button.setAttribute("aria-label", wrong
+        ? `Test image of ${actual}, read as ${predicted}` : `Test image of ${actual}`);
+      button.append(canvas, span("", wrong ? `${actual}, read as ${predicted}` : actual));
+      button.addEventListener("click", () => this.pick(example));
+      return button;
+    }));
+    $("gallery").hidden = this.data.examples.length + this.data.mistakes.length === 0;
+  }
+
+  // Write what is known of the model into the text.
+  describe() {
+    const { data } = this;
+    const { hdim, n_layer } = data.model;
+    const number = (n) => n.toLocaleString("en");
+    this.noun = this.classes.every((name) => /^\d$/.test(name)) ? "digit" : "picture";
+    for (const place of document.querySelectorAll("[data-noun]")) place.textContent = this.noun;
+    const size = `${data.height} × ${data.width}`;
+    for (const place of document.querySelectorAll("[data-size]")) place.textContent = size;
+    $("size").textContent = size;
+    $("memory").textContent = `${number(2 * n_layer * hdim)} numbers`;
+    $("n-test").textContent = number(data.n_test);
+    $("accuracy").textContent = `${(100 * data.accuracy).toFixed(2)}%`;
+    $("parameters").textContent = number(data.parameters);
+    $("layers").textContent = n_layer === 1 ? "the one layer" : `each of the ${n_layer} layers`;
+    $("hidden").textContent = `${number(hdim)} units`;
+  }
+}
+
+// Return a canvas with greys 0 to 255 as ink: 255 covers all, 0 nothing.
+function asInk(pixels, { height, width }, colour) {
+  const context = sheet(width, height);
+  context.fillStyle = colour;
+  context.fillRect(0, 0, width, height);
+  const image = context.getImageData(0, 0, width, height);
+  pixels.forEach((grey, i) => { image.data[4 * i + 3] = grey; });
+  context.putImageData(image, 0, 0);
+  return context.canvas;
+}
+
+if (text) {
+  globalThis.app = new App(JSON.parse(text));
+} else {
+  $("notice").textContent = "This is the page's source. `dvc repro` makes models/page.html of it.";
+  $("notice").hidden = false;
+}

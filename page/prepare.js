@@ -1,0 +1,305 @@
+// From a picture to an image like MNIST's. The specification, its numbers and their reasons
+// stand in src/mnist_lstm/picture.py; the steps here have the same names and order.
+"use strict";
+
+const LONGEST = 1000;
+const CELLS = 32;
+const AROUND = 5;
+const MIN_CONTRAST = 0.1;
+const MIN_LINE = 2.0;
+const LEVEL = 0.85;
+
+const clip = (value, low, high) => Math.min(Math.max(value, low), high);
+
+// A grid of numbers, row after row.
+class Grid {
+  constructor(height, width, values = new Float64Array(height * width)) {
+    Object.assign(this, { height, width, values });
+  }
+
+  map(change) {
+    return new Grid(this.height, this.width, this.values.map(change));
+  }
+}
+
+// Return `picture` (an ImageData) as greys 0 to 255 of [height x width], light on dark; null
+// where there is no ink in it.
+function prepare(picture, height = 28, width = 28) {
+  const darkness = darknessOf(greyOf(picture));
+  const found = inkOf(darkness);
+  if (!found) return null;
+  const kept = belonging(found.ink);
+  const around = dilated(kept);
+  const { level, base } = found;
+  const values = darkness.map((value, i) =>
+    around.values[i] * clip((value - base) / (level - base), 0, 1));
+  return placed(values, kept, height, width);
+}
+
+function greyOf({ data, height, width }) {
+  const grey = new Grid(height, width);
+  for (let i = 0, at = 0; i < grey.values.length; i++, at += 4) {
+    const value = (data[at] * 299 + data[at + 1] * 587 + data[at + 2] * 114) / 1000;
+    const alpha = data[at + 3] / 255;
+    grey.values[i] = value * alpha + 255 * (1 - alpha);
+  }
+  return averaged(grey, Math.ceil(Math.max(height, width) / LONGEST));
+}
+
+// Average blocks of k x k; at the right and lower edge, what is left of them.
+function averaged(grid, k) {
+  if (k === 1) return grid;
+  const out = new Grid(Math.ceil(grid.height / k), Math.ceil(grid.width / k));
+  for (let row = 0, at = 0; row < grid.height; row++) {
+    const start = Math.floor(row / k) * out.width;
+    for (let column = 0; column < grid.width; column++, at++) {
+      out.values[start + Math.floor(column / k)] += grid.values[at];
+    }
+  }
+  const size = (i, length) => Math.min(k, length - i * k);
+  return out.map((sum, i) => {
+    const row = Math.floor(i / out.width);
+    return sum / (size(row, grid.height) * size(i % out.width, grid.width));
+  });
+}
+
+function darknessOf(grey) {
+  const k = Math.ceil(Math.max(grey.height, grey.width) / CELLS);
+  let cells = averaged(grey, k);
+  const usual = spreadOut(aroundEach(cells, AROUND, median), k, grey);
+  let cubes = 0;
+  for (let i = 0; i < grey.values.length; i++) cubes += (grey.values[i] - usual.values[i]) ** 3;
+  if (cubes > 0) {
+    grey = grey.map((value) => 255 - value);
+    cells = cells.map((value) => 255 - value);
+  }
+  const closed = aroundEach(aroundEach(cells, AROUND, highest), AROUND, lowest);
+  const paper = spreadOut(aroundEach(closed, 1, mean), k, grey);
+  return grey.map((value, i) =>
+    clip((paper.values[i] - value) / Math.max(paper.values[i], 1), 0, 1));
+}
+
+function median(values) {
+  const sorted = Float64Array.from(values).sort();
+  const half = sorted.length / 2;
+  return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2;
+}
+
+const highest = (values) => values.reduce((a, b) => Math.max(a, b));
+const lowest = (values) => values.reduce((a, b) => Math.min(a, b));
+const mean = (values) => values.reduce((a, b) => a + b) / values.length;
+
+// Return `what` of each cell and those up to `reach` away that exist.
+function aroundEach(cells, reach, what) {
+  return cells.map((_, i) => {
+    const row = Math.floor(i / cells.width);
+    const column = i % cells.width;
+    const found = [];
+    const lastRow = Math.min(row + reach, cells.height - 1);
+    const lastColumn = Math.min(column + reach, cells.width - 1);
+    for (let y = Math.max(row - reach, 0); y <= lastRow; y++) {
+      for (let x = Math.max(column - reach, 0); x <= lastColumn; x++) {
+        found.push(cells.values[y * cells.width + x]);
+      }
+    }
+    return what(found);
+  });
+}
+
+// Interpolate between the centres of cells of k x k pixels, over the size of `like`.
+function spreadOut(cells, k, like) {
+  const line = (length, n) => Array.from({ length }, (_, i) => {
+    const at = clip((i + 0.5) / k - 0.5, 0, n - 1);
+    const low = Math.min(Math.floor(at), Math.max(0, n - 2));
+    return { low, high: Math.min(low + 1, n - 1), share: at - low };
+  });
+  const columns = line(like.width, cells.width);
+  const rows = line(like.height, cells.height);
+  const out = new Grid(like.height, like.width);
+  let at = 0;
+  for (const { low, high, share } of rows) {
+    const mixed = Array.from({ length: cells.width }, (_, x) =>
+      cells.values[low * cells.width + x] * (1 - share)
+        + cells.values[high * cells.width + x] * share);
+    for (const column of columns) {
+      out.values[at++] = mixed[column.low] * (1 - column.share)
+        + mixed[column.high] * column.share;
+    }
+  }
+  return out;
+}
+
+// Return where there is ink (1, or 0), and the mean darkness there and elsewhere.
+function inkOf(darkness) {
+  const bin = (value) => Math.min(Math.floor(value * 256), 255);
+  const counts = new Float64Array(256);
+  for (const value of darkness.values) counts[bin(value)]++;
+  const n = darkness.values.length;
+  const total = counts.reduce((sum, count, i) => sum + count * i, 0);
+  let threshold = 0;
+  let most = -1;
+  for (let i = 0, below = 0, sum = 0; i < 255; i++) {
+    below += counts[i];
+    sum += counts[i] * i;
+    const above = n - below;
+    const apart = below && above ? sum / below - (total - sum) / above : 0;
+    const between = below * above * apart ** 2;
+    if (between > most) [most, threshold] = [between, i];
+  }
+  const ink = darkness.map((value) => (bin(value) > threshold ? 1 : 0));
+  let inside = 0;
+  let there = 0;
+  let elsewhere = 0;
+  darkness.values.forEach((value, i) => {
+    inside += ink.values[i];
+    if (ink.values[i]) there += value;
+    else elsewhere += value;
+  });
+  if (inside === 0 || inside === n) return null;
+  const level = there / inside;
+  const base = elsewhere / (n - inside);
+  return level - base < MIN_CONTRAST ? null : { ink, level, base };
+}
+
+// Return `ink` without specks and without what comes in from outside the picture.
+function belonging(ink) {
+  const { height, width } = ink;
+  const { labels, size, onRim } = connected(ink);
+  const inner = size.reduce((most, n, i) => (onRim[i] ? most : Math.max(most, n)), 0);
+  const foreign = size.map((n, i) => {
+    const share = onRim[i] >= Math.min(height, width) / 4 ? 0.02 : 0.2;
+    return onRim[i] > 0 && inner >= n * share;
+  });
+  const largest = size.reduce((most, n, i) => (foreign[i] ? most : Math.max(most, n)), 0);
+  const keep = size.map((n, i) => !foreign[i] && n >= 0.03 * largest);
+  return ink.map((_, i) => (labels[i] >= 0 && keep[labels[i]] ? 1 : 0));
+}
+
+// Label ink that touches, corners included; count the pixels of each, and those on the rim.
+function connected({ height, width, values }) {
+  const labels = new Int32Array(values.length).fill(-1);
+  const todo = new Int32Array(values.length);
+  const size = [];
+  const onRim = [];
+  for (let start = 0; start < values.length; start++) {
+    if (!values[start] || labels[start] >= 0) continue;
+    const label = size.length;
+    size.push(0);
+    onRim.push(0);
+    labels[start] = label;
+    todo[0] = start;
+    for (let n = 1; n > 0;) {
+      const at = todo[--n];
+      const row = Math.floor(at / width);
+      const column = at % width;
+      size[label]++;
+      if (row === 0 || column === 0 || row === height - 1 || column === width - 1) {
+        onRim[label]++;
+      }
+      for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, height - 1); y++) {
+        for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, width - 1); x++) {
+          const next = y * width + x;
+          if (values[next] && labels[next] < 0) {
+            labels[next] = label;
+            todo[n++] = next;
+          }
+        }
+      }
+    }
+  }
+  return { labels, size, onRim };
+}
+
+// Return 1 where there is a 1 within a pixel, corners included.
+function dilated({ height, width, values }) {
+  const out = new Grid(height, width);
+  values.forEach((value, at) => {
+    if (!value) return;
+    const row = Math.floor(at / width);
+    const column = at % width;
+    for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, height - 1); y++) {
+      for (let x = Math.max(column - 1, 0); x <= Math.min(column + 1, width - 1); x++) {
+        out.values[y * width + x] = 1;
+      }
+    }
+  });
+  return out;
+}
+
+// Scale `values` into the image, centre of mass at its centre.
+function placed(values, kept, height, width) {
+  const [rows, columns] = sums(kept).map((line) => [
+    line.findIndex((n) => n > 0), line.findLastIndex((n) => n > 0) + 1,
+  ]);
+  const size = [rows[1] - rows[0], columns[1] - columns[0]];
+  const room = [height * (5 / 7), width * (5 / 7)];
+  const fit = (less) => Math.max(size[0] / (room[0] - less), size[1] / (room[1] - less));
+  const spread = 1 + clip(MIN_LINE - lineWidth(kept) / fit(0), 0, MIN_LINE - 1);
+  const scale = fit(spread - 1); // pixels of the picture in one of the image
+  const margin = (spread - 1) / 2;
+
+  const [down, across] = sums(values).map((profile, axis) => {
+    const mass = profile.reduce((a, b) => a + b, 0);
+    const centre = profile.reduce((sum, m, i) => sum + m * (i + 0.5), 0) / mass;
+    const n = [height, width][axis];
+    const first = [rows, columns][axis][0];
+    // Where the box begins, in pixels of the image.
+    const begin = clip(Math.floor(n / 2) + 0.5 - (centre - first) / scale,
+      margin, Math.max(margin, n - margin - size[axis] / scale));
+    return areas(n, begin, first, scale, spread, profile.length);
+  });
+  const out = new Float64Array(height * width);
+  for (let y = 0; y < height; y++) {
+    for (const [row, a] of down[y]) {
+      for (let x = 0; x < width; x++) {
+        let sum = 0;
+        for (const [column, b] of across[x]) sum += b * values.values[row * values.width + column];
+        out[y * width + x] += a * sum;
+      }
+    }
+  }
+  const level = out.reduce((sum, v) => sum + v * v, 0) / out.reduce((sum, v) => sum + v, 0);
+  const gain = Math.max(1, LEVEL / level);
+  return Uint8Array.from(out, (v) => Math.floor(Math.min(v * gain, 1) * 255 + 0.5));
+}
+
+// Return the sums over each row, and over each column.
+function sums({ height, width, values }) {
+  const rows = new Array(height).fill(0);
+  const columns = new Array(width).fill(0);
+  values.forEach((value, i) => {
+    rows[Math.floor(i / width)] += value;
+    columns[i % width] += value;
+  });
+  return [rows, columns];
+}
+
+// Return, for each of `n` pixels, which of `length` it is the mean of, with their shares.
+function areas(n, begin, first, scale, spread, length) {
+  return Array.from({ length: n }, (_, i) => {
+    const middle = first + (i + 0.5 - begin) * scale;
+    const low = middle - (spread * scale) / 2;
+    const high = middle + (spread * scale) / 2;
+    const shares = [];
+    for (let at = Math.max(0, Math.floor(low)); at < Math.min(length, Math.ceil(high)); at++) {
+      const overlap = Math.min(high, at + 1) - Math.max(low, at);
+      if (overlap > 0) shares.push([at, overlap / (spread * scale)]);
+    }
+    return shares;
+  });
+}
+
+// Return the mean width of the lines: their area by half of their outline.
+function lineWidth({ height, width, values }) {
+  let outline = 0;
+  let area = 0;
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at++) {
+      if (!values[at]) continue;
+      area++;
+      outline += (y === 0 || !values[at - width]) + (y === height - 1 || !values[at + width])
+        + (x === 0 || !values[at - 1]) + (x === width - 1 || !values[at + 1]);
+    }
+  }
+  return area / (outline * Math.PI / 8);
+}
