@@ -10,13 +10,21 @@ export BASE
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test soak bench lint review clean requirements
+# So with the names of pictures, which may hold blanks in quotes.
+override FILES := $(value FILES)
+export FILES
+.PHONY: repro test soak predict bench lint review clean requirements
 
 repro: .venv/installed
 	tools/repro
 
 test: .venv/installed
 	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+
+# Classify pictures of your own: make predict FILES="mine.jpg 'another one.png'"
+predict: .venv/installed
+	@test -n "$$FILES" || { echo 'which pictures? make predict FILES="mine.jpg other.png"' >&2; exit 1; }
+	@printf '%s' "$$FILES" | xargs python -m mnist_lstm.predict
 
 # What takes longer: 90 killed runs, 200,000 damaged files, recipes that are trained.
 soak: .venv/installed

@@ -3,6 +3,7 @@
 
 const MOST_PIXELS = 64e6;
 const LARGEST = 4000; // pixels at which the browser hands over a picture
+const NEAR = 0.001; // less is not worth telling as a second choice
 const PAUSE = 450; // ms from the lifted pen to the scan: another stroke may follow
 
 const $ = (id) => document.getElementById(id);
@@ -117,13 +118,14 @@ class App {
       $("said").textContent = "";
       return;
     }
-    const [first, second] = p.map((_, i) => i).sort((a, b) => p[b] - p[a]);
+    const [first, second = 0] = p.map((_, i) => i).sort((a, b) => p[b] - p[a]);
     $("glyph").textContent = this.classes[first];
     $("glyph").classList.toggle("long", this.classes[first].length > 2);
     const right = this.label === null ? ""
       : this.label === first ? "The label agrees."
         : `The label says ${this.classes[this.label]}.`;
-    const other = `or ${this.classes[second]}, ${percent(p[second])}`;
+    const other = p[second] < NEAR ? "Nothing else comes near."
+      : `or ${this.classes[second]}, ${percent(p[second])}`;
     $("words").append(span("sure", percent(p[first])), span("more", right || other));
     if (done) {
       $("said").textContent =

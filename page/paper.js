@@ -4,6 +4,7 @@
 const SIDE = 280; // of the paper, in its own units
 const PEN = 22;
 const MARGIN = 40; // around the paper, so that no stroke touches the edge of what is read
+const DETAIL = 0.5; // pixels to a unit, where the strokes are read: 5 to a dot
 const STEP = 10; // of an arrow key
 
 class Paper {
@@ -156,8 +157,9 @@ class Paper {
 
   // Return the strokes as a picture: dark on light, with a margin.
   pixels() {
-    const side = SIDE + 2 * MARGIN;
+    const side = (SIDE + 2 * MARGIN) * DETAIL;
     const context = sheet(side, side);
+    context.scale(DETAIL, DETAIL);
     context.translate(MARGIN, MARGIN);
     drawStrokes(context, this.strokes, "black");
     return context.getImageData(0, 0, side, side);

@@ -5,7 +5,9 @@
 const LONGEST = 1000;
 const CELLS = 32;
 const AROUND = 5;
-const MIN_CONTRAST = 0.1;
+const MIN_CONTRAST = 0.15;
+const MIN_STANDING_OUT = 4.5;
+const DOUBTFUL = 6;
 const MIN_LINE = 2.0;
 const LEVEL = 0.85;
 
@@ -28,7 +30,7 @@ function prepare(picture, height = 28, width = 28) {
   const darkness = darknessOf(greyOf(picture));
   const found = inkOf(darkness);
   if (!found) return null;
-  const kept = belonging(found.ink);
+  const kept = belonging(found.where);
   const around = dilated(kept);
   const { level, base } = found;
   const values = darkness.map((value, i) =>
@@ -80,29 +82,30 @@ function darknessOf(grey) {
 }
 
 function median(values) {
-  const sorted = Float64Array.from(values).sort();
-  const half = sorted.length / 2;
-  return (sorted[Math.ceil(half) - 1] + sorted[Math.floor(half)]) / 2;
+  values.sort();
+  const half = values.length / 2;
+  return (values[Math.ceil(half) - 1] + values[Math.floor(half)]) / 2;
 }
 
-const highest = (values) => values.reduce((a, b) => Math.max(a, b));
-const lowest = (values) => values.reduce((a, b) => Math.min(a, b));
+const highest = (values) => Math.max(...values);
+const lowest = (values) => Math.min(...values);
 const mean = (values) => values.reduce((a, b) => a + b) / values.length;
 
 // Return `what` of each cell and those up to `reach` away that exist.
 function aroundEach(cells, reach, what) {
+  const found = new Float64Array((2 * reach + 1) ** 2);
   return cells.map((_, i) => {
     const row = Math.floor(i / cells.width);
     const column = i % cells.width;
-    const found = [];
+    let n = 0;
     const lastRow = Math.min(row + reach, cells.height - 1);
     const lastColumn = Math.min(column + reach, cells.width - 1);
     for (let y = Math.max(row - reach, 0); y <= lastRow; y++) {
       for (let x = Math.max(column - reach, 0); x <= lastColumn; x++) {
-        found.push(cells.values[y * cells.width + x]);
+        found[n++] = cells.values[y * cells.width + x];
       }
     }
-    return what(found);
+    return what(found.subarray(0, n));
   });
 }
 
@@ -129,36 +132,55 @@ function spreadOut(cells, k, like) {
   return out;
 }
 
-// Return where there is ink (1, or 0), and the mean darkness there and elsewhere.
+// Tell ink from paper: where it is (1, or 0), the mean darkness of both, and by how many
+// standard deviations they differ; null where there is none.
 function inkOf(darkness) {
-  const bin = (value) => Math.min(Math.floor(value * 256), 255);
+  const bins = Uint8Array.from(darkness.values, (value) => Math.min(Math.floor(value * 256), 255));
   const counts = new Float64Array(256);
-  for (const value of darkness.values) counts[bin(value)]++;
-  const n = darkness.values.length;
+  for (const bin of bins) counts[bin]++;
+  const threshold = otsu(counts);
+  if (threshold < 0) return null;
+  let ink = inkAbove(darkness, bins, threshold);
+  if (ink.standsOut < DOUBTFUL) {
+    const higher = otsu(counts.fill(0, 0, threshold + 1));
+    const again = higher < 0 ? ink : inkAbove(darkness, bins, higher);
+    if (again.standsOut > ink.standsOut) ink = again;
+  }
+  return ink.level - ink.base < MIN_CONTRAST || ink.standsOut < MIN_STANDING_OUT ? null : ink;
+}
+
+function inkAbove({ height, width, values }, bins, threshold) {
+  const where = new Grid(height, width, Float64Array.from(bins, (bin) => (bin > threshold ? 1 : 0)));
+  const n = [0, 0];
+  const means = [0, 0];
+  for (let i = 0; i < values.length; i++) {
+    n[where.values[i]]++;
+    means[where.values[i]] += values[i];
+  }
+  const [base, level] = [means[0] / n[0], means[1] / n[1]];
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) {
+    squares += (values[i] - (where.values[i] ? level : base)) ** 2;
+  }
+  const spread = Math.max(Math.sqrt(squares / values.length), 1e-9);
+  return { where, level, base, standsOut: (level - base) / spread };
+}
+
+// Return the level that best parts `counts` in two; -1 for a single level.
+function otsu(counts) {
+  const n = counts.reduce((a, b) => a + b);
   const total = counts.reduce((sum, count, i) => sum + count * i, 0);
-  let threshold = 0;
+  let threshold = -1;
   let most = -1;
   for (let i = 0, below = 0, sum = 0; i < 255; i++) {
     below += counts[i];
     sum += counts[i] * i;
     const above = n - below;
-    const apart = below && above ? sum / below - (total - sum) / above : 0;
-    const between = below * above * apart ** 2;
+    if (below === 0 || above === 0) continue;
+    const between = below * above * (sum / below - (total - sum) / above) ** 2;
     if (between > most) [most, threshold] = [between, i];
   }
-  const ink = darkness.map((value) => (bin(value) > threshold ? 1 : 0));
-  let inside = 0;
-  let there = 0;
-  let elsewhere = 0;
-  darkness.values.forEach((value, i) => {
-    inside += ink.values[i];
-    if (ink.values[i]) there += value;
-    else elsewhere += value;
-  });
-  if (inside === 0 || inside === n) return null;
-  const level = there / inside;
-  const base = elsewhere / (n - inside);
-  return level - base < MIN_CONTRAST ? null : { ink, level, base };
+  return threshold;
 }
 
 // Return `ink` without specks and without what comes in from outside the picture.
@@ -250,11 +272,15 @@ function placed(values, kept, height, width) {
   });
   const out = new Float64Array(height * width);
   for (let y = 0; y < height; y++) {
-    for (const [row, a] of down[y]) {
+    for (let i = 0; i < down[y].shares.length; i++) {
+      const start = (down[y].first + i) * values.width;
       for (let x = 0; x < width; x++) {
+        const { first, shares } = across[x];
         let sum = 0;
-        for (const [column, b] of across[x]) sum += b * values.values[row * values.width + column];
-        out[y * width + x] += a * sum;
+        for (let j = 0; j < shares.length; j++) {
+          sum += shares[j] * values.values[start + first + j];
+        }
+        out[y * width + x] += down[y].shares[i] * sum;
       }
     }
   }
@@ -267,25 +293,26 @@ function placed(values, kept, height, width) {
 function sums({ height, width, values }) {
   const rows = new Array(height).fill(0);
   const columns = new Array(width).fill(0);
-  values.forEach((value, i) => {
-    rows[Math.floor(i / width)] += value;
-    columns[i % width] += value;
-  });
+  for (let row = 0, at = 0; row < height; row++) {
+    for (let column = 0; column < width; column++, at++) {
+      rows[row] += values[at];
+      columns[column] += values[at];
+    }
+  }
   return [rows, columns];
 }
 
-// Return, for each of `n` pixels, which of `length` it is the mean of, with their shares.
-function areas(n, begin, first, scale, spread, length) {
-  return Array.from({ length: n }, (_, i) => {
+// Return, for each of `count` pixels, which of `length` it is the mean of, and their shares.
+function areas(count, begin, first, scale, spread, length) {
+  return Array.from({ length: count }, (_, i) => {
     const middle = first + (i + 0.5 - begin) * scale;
     const low = middle - (spread * scale) / 2;
     const high = middle + (spread * scale) / 2;
-    const shares = [];
-    for (let at = Math.max(0, Math.floor(low)); at < Math.min(length, Math.ceil(high)); at++) {
-      const overlap = Math.min(high, at + 1) - Math.max(low, at);
-      if (overlap > 0) shares.push([at, overlap / (spread * scale)]);
-    }
-    return shares;
+    const start = clip(Math.floor(low), 0, length);
+    const n = Math.max(0, clip(Math.ceil(high), 0, length) - start);
+    const shares = Float64Array.from({ length: n }, (_, j) =>
+      (Math.min(high, start + j + 1) - Math.max(low, start + j)) / (spread * scale));
+    return { first: start, shares };
   });
 }
 

@@ -12,8 +12,11 @@ test compares the two in a real browser. A picture shows one digit or letter.
 3. **Shadows.** The paper at a cell is the closing of the cells, the maximum and then the
    minimum over 11 x 11 of them, and the mean over 3 x 3 of that; between the centres of
    cells it is interpolated. Darkness is the share of the paper's light that is missing.
-4. **Ink** is what is darker than Otsu's threshold over 256 levels of darkness. Less than
-   0.1 between the mean darkness of ink and of paper is no ink.
+4. **Ink** is what is darker than Otsu's threshold over 256 levels of darkness. Where the
+   means of ink and paper are less than 6 standard deviations (around these means) apart,
+   there may be too little ink for it: then Otsu's threshold over what is above the first
+   one is taken, if it parts them better. Means that are less than 0.15 apart, or less than
+   4.5 standard deviations, are no ink.
 5. **What does not belong** is dropped: connected ink that touches the border, where other
    ink is a fifth of it (a fiftieth, where it follows the border for a quarter of the
    shorter side: the edge of the paper); and what has less than 3% of the largest (specks).
@@ -35,6 +38,7 @@ MNIST's own way: http://yann.lecun.com/exdb/mnist/.
 import io
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -45,12 +49,14 @@ from mnist_lstm.plumbing.errors import PictureError
 LONGEST = 1000  # pixels at which a picture is worked on
 CELLS = 32
 AROUND = 5  # cells on either side
-MIN_CONTRAST = 0.1
+MIN_CONTRAST = 0.15
+MIN_STANDING_OUT = 4.5  # standard deviations; noise: 2.7, a gradient: 3.5
+DOUBTFUL = 6  # MNIST's train images: 7 or more
 MIN_LINE = 2.0  # pixels of the image
 LEVEL = 0.85
 
 MAX_PIXELS = 64_000_000
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "MPO")
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
 
 def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarray:
@@ -60,10 +66,10 @@ def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarr
         PictureError: there is no ink in it.
     """
     darkness = _darkness(_grey(picture))
-    ink, level, base = _ink(darkness)
-    kept = _belonging(ink)
+    ink = _ink(darkness)
+    kept = _belonging(ink.where)
     around = ndimage.binary_dilation(kept, np.ones((3, 3)))
-    values = np.clip((darkness - base) / (level - base), 0, 1) * around
+    values = np.clip((darkness - ink.base) / (ink.level - ink.base), 0, 1) * around
     return _placed(values, kept, height, width)
 
 
@@ -78,7 +84,9 @@ def open_picture(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its size, and of odd metadata
-            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            Image.init()  # a Pillow may lack some
+            formats = [name for name in FORMATS if name in Image.OPEN]
+            picture = Image.open(io.BytesIO(data), formats=formats)
             if picture.width * picture.height > MAX_PIXELS:
                 raise PictureError.too_big(MAX_PIXELS, picture.size)
             return _plain(ImageOps.exif_transpose(picture))
@@ -155,23 +163,56 @@ def _spread(cells: np.ndarray, k: int, shape: tuple[int, ...]) -> np.ndarray:
     return cells
 
 
-def _ink(darkness: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return where ink is, bool [H x W], and the mean darkness there and elsewhere."""
+class _Ink(NamedTuple):
+    """Where ink is, and how it differs from the paper."""
+
+    where: np.ndarray  # bool [H x W]
+    level: float  # mean darkness of the ink
+    base: float  # and of the paper
+    stands_out: float  # their difference, in standard deviations around these means
+
+    @classmethod
+    def above(cls, darkness: np.ndarray, bins: np.ndarray, threshold: int) -> "_Ink":
+        """Take what lies in ``bins`` above ``threshold`` for ink."""
+        ink = bins > threshold
+        level, base = float(darkness[ink].mean()), float(darkness[~ink].mean())
+        spread = np.sqrt(((darkness - np.where(ink, level, base)) ** 2).mean())
+        return cls(ink, level, base, (level - base) / max(float(spread), 1e-9))
+
+
+def _ink(darkness: np.ndarray) -> _Ink:
+    """Tell ink from paper.
+
+    Raises:
+        PictureError: there is none.
+    """
     bins = np.minimum((darkness * 256).astype(int), 255)
     counts = np.bincount(bins.ravel(), minlength=256).astype(np.float64)
+    threshold = _otsu(counts)
+    if threshold is None:
+        raise PictureError.no_ink()
+    ink = _Ink.above(darkness, bins, threshold)
+    if ink.stands_out < DOUBTFUL:
+        counts[: threshold + 1] = 0
+        higher = _otsu(counts)
+        if higher is not None:
+            again = _Ink.above(darkness, bins, higher)
+            ink = again if again.stands_out > ink.stands_out else ink
+    if ink.level - ink.base < MIN_CONTRAST or ink.stands_out < MIN_STANDING_OUT:
+        raise PictureError.no_ink()
+    return ink
+
+
+def _otsu(counts: np.ndarray) -> int | None:
+    """Return the level that best parts ``counts`` [256] in two; None for a single level."""
     below = counts.cumsum()[:-1]
     sums = (counts * np.arange(256)).cumsum()
     above = counts.sum() - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        apart = sums[:-1] / below - (sums[-1] - sums[:-1]) / above
-        between = np.nan_to_num(below * above * apart**2, posinf=0)
-    ink = bins > between.argmax()
-    if not ink.any() or ink.all():
-        raise PictureError.no_ink()
-    level, base = darkness[ink].mean(), darkness[~ink].mean()
-    if level - base < MIN_CONTRAST:
-        raise PictureError.no_ink()
-    return ink, float(level), float(base)
+    possible = (below > 0) & (above > 0)
+    if not possible.any():
+        return None
+    apart = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return int(np.where(possible, below * above * apart**2, -1).argmax())
 
 
 def _belonging(ink: np.ndarray) -> np.ndarray:

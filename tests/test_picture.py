@@ -1,0 +1,192 @@
+"""Anyone's picture as MNIST would hold it: what must not matter does not."""
+
+import contextlib
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageDraw, ImageOps
+
+from mnist_lstm.picture import open_picture, prepare
+from mnist_lstm.plumbing.errors import PictureError
+from pictures import drawn, encoded, photographed
+from strokes import DIGITS
+
+
+def apart(a, b):
+    """Return the mean difference of two images, in grey levels of 255."""
+    return np.abs(a.astype(int) - b).mean()
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_drawing_has_the_size_place_and_contrast_of_mnist(digit):
+    image = prepare(drawn(digit))
+    assert (image.dtype, image.shape) == (np.uint8, (28, 28))
+    rows, columns = (np.flatnonzero((image > 50).any(axis)) for axis in (1, 0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 in (20, 21)  # 20, between two pixels
+    across, down = (image.sum(axis) for axis in (0, 1))
+    at = np.arange(28)
+    assert (down * at).sum() / down.sum() == pytest.approx(14, abs=0.1)
+    assert (across * at).sum() / across.sum() == pytest.approx(14, abs=0.1)
+    assert image.max() >= 250
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_dark_on_light_and_light_on_dark_are_the_same(digit):
+    picture = drawn(digit)
+    assert apart(prepare(picture), prepare(ImageOps.invert(picture))) < 1
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_size_and_place_in_the_picture_do_not_matter(digit):
+    expected = prepare(drawn(digit))
+    assert apart(prepare(drawn(digit, side=150)), expected) < 3
+    large = Image.new("L", (2400, 1500), 255)
+    large.paste(drawn(digit, side=1200), (1000, 100))
+    assert apart(prepare(large), expected) < 3
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_photo_with_a_shadow_and_noise_is_like_the_drawing(digit):
+    assert apart(prepare(photographed(digit, pen=22)), prepare(drawn(digit))) < 6
+
+
+@pytest.mark.parametrize("digit", [1, 4, 8])
+def test_a_thin_pen_is_not_lost(digit):
+    image = prepare(photographed(digit, pen=4)) / 255
+    mean_ink = (image**2).sum() / image.sum()
+    assert mean_ink > 0.7  # MNIST: 0.74 to 0.93 for 98 of 100 train images
+    assert image.sum() > 0.55 * (prepare(drawn(digit, pen=22)) / 255).sum()
+
+
+def test_specks_and_the_edge_of_the_paper_are_dropped_and_broken_strokes_kept():
+    expected = prepare(drawn(5))
+    picture = drawn(5, side=600)
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((30, 40, 42, 52), fill=0)
+    draw.rectangle((0, 0, 25, 600), fill=30)
+    assert apart(prepare(picture), expected) < 2
+
+    broken = drawn(5)
+    ImageDraw.Draw(broken).rectangle((0, 92, 280, 104), fill=255)  # its top apart
+    assert (
+        np.flatnonzero((prepare(broken) > 50).any(1))[0]
+        == np.flatnonzero((expected > 50).any(1))[0]
+    )
+
+
+def test_a_digit_that_touches_the_border_is_kept():
+    picture = drawn(7)
+    tight = picture.crop(ImageOps.invert(picture).getbbox())
+    assert apart(prepare(tight), prepare(picture)) < 6
+
+
+def test_every_kind_of_file_is_read_alike():
+    grey = drawn(3)
+    expected = prepare(grey)
+    wide = np.asarray(grey).astype(np.uint16) * 257
+    clear = Image.new("RGBA", grey.size, (0, 0, 0, 0))
+    clear.putalpha(ImageOps.invert(grey))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees clockwise
+    files = {
+        "grey": encoded(grey),
+        "colour": encoded(grey.convert("RGB")),
+        "transparent": encoded(clear),
+        "palette": encoded(grey.convert("P")),
+        "16 bits": encoded(Image.fromarray(wide)),
+        "1 bit": encoded(grey.convert("1", dither=Image.Dither.NONE)),
+        "CMYK": encoded(grey.convert("CMYK"), "JPEG", quality=95),
+        "turned": encoded(grey.rotate(90), "JPEG", quality=95, exif=turned),
+        "animated": encoded(
+            grey, "GIF", save_all=True, append_images=[drawn(8)], duration=100
+        ),
+        "TIFF": encoded(Image.fromarray(np.asarray(grey) / np.float32(255)), "TIFF"),
+    }
+    try:
+        files["WebP"] = encoded(grey, "WEBP", lossless=True)
+    except OSError:  # a Pillow without it
+        del files["WebP"]
+    for name, data in files.items():
+        assert apart(prepare(open_picture(data)), expected) < 3, name
+
+
+def header(width, height):
+    """Return a PNG that says how large it is, and holds next to nothing."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body))
+            + kind
+            + body
+            + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+BAD = {
+    "nothing": (b"", "an empty file"),
+    "text": (b"not a picture\n", "not a picture that can be read"),
+    "a photo of a phone": (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC, which is not read"),
+    "cut short": (encoded(drawn(3))[:900], "damaged picture: "),
+    "100 megapixels": (
+        header(10_000, 10_000),
+        "10,000 x 10,000 pixels are more than the 64 megapixels allowed; scale it down",
+    ),
+    "a bomb": (header(60_000, 60_000), "it is more than the 64 megapixels allowed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_picture_is_refused_in_a_line(name):
+    data, message = BAD[name]
+    with pytest.raises(PictureError) as refused:
+        open_picture(data)
+    assert message in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_an_empty_picture_has_no_ink(grey):
+    with pytest.raises(PictureError, match="nothing to see"):
+        prepare(Image.new("L", (200, 300), grey))
+
+
+def test_paper_alone_has_no_ink():
+    noise = np.random.default_rng(0).normal(200, 5, (900, 1200))
+    shaded = noise * np.linspace(1, 0.6, 1200)
+    with pytest.raises(PictureError, match="nothing to see"):
+        prepare(Image.fromarray(shaded.clip(0, 255).astype(np.uint8)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 70), st.integers(1, 70), st.just(4)),
+        fill=st.just(255),
+    )
+)
+def test_any_picture_is_an_image_or_refused(values):
+    try:
+        image = prepare(Image.fromarray(values))
+    except PictureError:
+        return
+    assert (image.dtype, image.shape) == (np.uint8, (28, 28))
+    assert image.any()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 3000), st.binary(min_size=1, max_size=8), st.booleans())
+def test_a_damaged_file_is_read_or_refused(at, damage, jpeg):
+    whole = encoded(drawn(2, side=64), "JPEG" if jpeg else "PNG")
+    at %= len(whole)
+    with contextlib.suppress(PictureError):
+        open_picture(whole[:at] + damage + whole[at + len(damage) :])

@@ -1,0 +1,141 @@
+"""`python -m mnist_lstm.predict`: a line a picture, and a line for what is none."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image, ImageOps
+
+from pictures import drawn, encoded
+from sandbox import _environment
+from test_picture import header
+
+
+@pytest.fixture(scope="module")
+def album(built, tmp_path_factory):
+    """A folder of pictures, good and bad."""
+    folder = tmp_path_factory.mktemp("album")
+    drawn(3).save(folder / "three.png")
+    ImageOps.invert(drawn(7, side=640)).convert("RGB").save(folder / "seven.jpg")
+    Image.new("L", (99, 99), 255).save(folder / "empty.png")
+    (folder / "cut.png").write_bytes(encoded(drawn(3))[:700])
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "nothing.png").write_bytes(b"")
+    (folder / "huge.png").write_bytes(header(10_000, 10_000))
+    (folder / "folder").mkdir()
+    return folder
+
+
+@pytest.fixture
+def predict(built, album):
+    """Return a function that runs the command in the album, on the built project's model."""
+
+    def predict(*arguments, stdin=b"", model=built.path / "models/model.safetensors"):
+        return subprocess.run(
+            [sys.executable, "-m", "mnist_lstm.predict", "--model", model, *arguments],
+            cwd=album,
+            env=_environment() | {"PYTHONPATH": str(built.path / "src")},
+            input=stdin,
+            capture_output=True,
+        )
+
+    return predict
+
+
+def test_each_picture_has_a_line_with_class_probability_and_second_choice(predict):
+    done = predict("three.png", "seven.jpg")
+    assert (done.returncode, done.stderr) == (0, b"")
+    three, seven = done.stdout.decode().splitlines()
+    pattern = r"{}: \d  \d+\.\d%  \(or \d, \d+\.\d%\)"
+    import re
+
+    assert re.fullmatch(pattern.format("three.png"), three)
+    assert re.fullmatch(pattern.format("seven.jpg"), seven)
+
+
+def test_json_has_an_object_a_line(predict):
+    done = predict("--json", "three.png", "seven.jpg")
+    three, seven = map(json.loads, done.stdout.splitlines())
+    assert [three["file"], seven["file"]] == ["three.png", "seven.jpg"]
+    assert three["class"] != three["second"]
+    assert 1 >= three["probability"] >= three["second_probability"] >= 0
+    assert three["probability"] + three["second_probability"] <= 1 + 1e-6
+
+
+def test_standard_input_is_a_picture_like_any(predict, album):
+    piped = predict("--json", "-", stdin=(album / "three.png").read_bytes())
+    named = predict("--json", "three.png")
+    piped, named = json.loads(piped.stdout), json.loads(named.stdout)
+    assert piped.pop("file") == "-"
+    assert named.pop("file") == "three.png"
+    assert piped == named
+
+
+def test_bad_files_have_their_lines_and_the_others_are_classified(predict):
+    bad = {
+        "empty.png": "nothing to see: no ink that stands out from the paper",
+        "cut.png": "damaged picture: ",
+        "notes.txt": "not a picture that can be read; save it as PNG, JPEG or WebP",
+        "nothing.png": "an empty file",
+        "huge.png": "10,000 x 10,000 pixels are more than the 64 megapixels allowed",
+        "folder": "a folder; name the pictures in it",
+        "absent.png": "no such file",
+        "new\nline.png": "no such file",
+    }
+    done = predict("three.png", *bad, "seven.jpg")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 2
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == len(bad)
+    for line, (name, reason) in zip(lines, bad.items(), strict=True):
+        assert line.startswith(f"error: {name!r}"[:7])
+        assert line.removeprefix("error: ").startswith(
+            f"{name.replace(chr(10), chr(92) + 'n')}: {reason}"
+        )
+
+
+def test_a_missing_model_is_told_at_once(predict, tmp_path):
+    start = time.monotonic()
+    done = predict("three.png", model=tmp_path / "none.safetensors")
+    assert time.monotonic() - start < 15  # without PyTorch, and with a machine at work
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"error: {tmp_path}/none.safetensors: no model there; ")
+
+
+def test_a_file_that_is_no_model_is_refused(predict, built):
+    done = predict("three.png", model=built.path / "data/prepared/test.safetensors")
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert line.endswith("test.safetensors: not a model; the stage `train` writes it")
+
+
+def test_show_draws_what_the_model_saw(predict, tmp_path):
+    shown = tmp_path / "shown.png"
+    assert predict("--show", shown, "three.png", "notes.txt", "seven.jpg").returncode == 1
+    width, height = Image.open(shown).size
+    assert width > height > 200
+
+
+def test_make_runs_no_part_of_a_name(built, tmp_path):
+    folder = tmp_path / "album"
+    folder.mkdir()
+    for name in ("two words.png", "$(touch pwned).png", "`touch pwned`.png", "it's.png"):
+        drawn(4).save(folder / name)
+    names = r"""'two words.png' "it's.png" '$(touch pwned).png' '`touch pwned`.png'"""
+    names = f"{folder}/" + names.replace(" '", f" {folder}/'").replace(' "', f' {folder}/"')
+    names += " ;touch${IFS}pwned"
+    copy = built.copy(tmp_path / "copy")
+    (copy.path / ".venv").mkdir()
+    (copy.path / ".venv/installed").touch()
+    output = copy.run("make", "predict", f"FILES={names}", ok=False, PYTHONPATH="src")
+    for name in ("two words.png", "it's.png", "$(touch pwned).png", "`touch pwned`.png"):
+        assert f"{folder}/{name}: " in output.replace("error: ", "")
+    assert "error: ;touch${IFS}pwned: no such file" in output
+    assert not [path for path in copy.path.rglob("pwned")]
+    assert output.count("%  (or ") == 4
+    assert "which pictures?" in copy.run("make", "predict", ok=False, PYTHONPATH="src")
+    assert os.environ.get("FILES") is None
