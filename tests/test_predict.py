@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def album(built, tmp_path_factory):
 
 @pytest.fixture
 def predict(built, album):
-    """Return a function that runs the command in the album, on the built project's model."""
+    """Return a function that runs the command in the album, on the project's model."""
 
     def predict(*arguments, stdin=b"", model=built.path / "models/model.safetensors"):
         return subprocess.run(
@@ -50,8 +51,6 @@ def test_each_picture_has_a_line_with_class_probability_and_second_choice(predic
     assert (done.returncode, done.stderr) == (0, b"")
     three, seven = done.stdout.decode().splitlines()
     pattern = r"{}: \d  \d+\.\d%  \(or \d, \d+\.\d%\)"
-    import re
-
     assert re.fullmatch(pattern.format("three.png"), three)
     assert re.fullmatch(pattern.format("seven.jpg"), seven)
 
@@ -91,7 +90,6 @@ def test_bad_files_have_their_lines_and_the_others_are_classified(predict):
     lines = done.stderr.decode().splitlines()
     assert len(lines) == len(bad)
     for line, (name, reason) in zip(lines, bad.items(), strict=True):
-        assert line.startswith(f"error: {name!r}"[:7])
         assert line.removeprefix("error: ").startswith(
             f"{name.replace(chr(10), chr(92) + 'n')}: {reason}"
         )
@@ -135,7 +133,7 @@ def test_make_runs_no_part_of_a_name(built, tmp_path):
     for name in ("two words.png", "it's.png", "$(touch pwned).png", "`touch pwned`.png"):
         assert f"{folder}/{name}: " in output.replace("error: ", "")
     assert "error: ;touch${IFS}pwned: no such file" in output
-    assert not [path for path in copy.path.rglob("pwned")]
+    assert not list(copy.path.rglob("pwned"))
     assert output.count("%  (or ") == 4
     assert "which pictures?" in copy.run("make", "predict", ok=False, PYTHONPATH="src")
     assert os.environ.get("FILES") is None
