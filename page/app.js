@@ -12,7 +12,7 @@ const text = $("data").textContent;
 class App {
   constructor(data) {
     const { classes, height, width } = data;
-    Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0 });
+    Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0, pointsRead: -1 });
     this.model = new LSTM(data.model, data.weights);
     this.reading = new Reading(classes, height, width);
     this.paper = new Paper($("paper"), (done) => this.drawn(done));
@@ -83,33 +83,32 @@ class App {
     this.frame = 0;
     if (this.paper.picture) return;
     const { height, width } = this.data;
-    const image = this.paper.empty ? null : prepare(this.paper.pixels(), height, width);
-    this.read(image, done);
+    const points = this.paper.strokes.flat().length;
+    if (points !== this.pointsRead || !points) {
+      this.read(points ? prepare(this.paper.pixels(), height, width) : null);
+      this.pointsRead = points;
+    }
+    this.answer(done);
   }
 
   // Read greys 0 to 255 of [height x width], or nothing.
-  read(image, done) {
+  read(image) {
     const { height, width } = this.data;
+    this.pointsRead = -1; // of the strokes, unless it is they
     $("hint").hidden = !this.paper.empty;
     $("undo").disabled = $("clear").disabled = this.paper.empty;
     if (!image) {
       this.reading.reset();
-      this.answer(null, done);
       return;
     }
     const rows = Array.from({ length: height }, (_, i) =>
       Float32Array.from(image.subarray(i * width, (i + 1) * width), (grey) => grey / 255));
-    this.logits = this.model.read(rows);
-    const beliefs = this.logits.map(softmax);
-    this.reading.show(image, beliefs);
-    this.answer(beliefs.at(-1), done);
-    if (done && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
-      this.waiting = setTimeout(() => this.reading.play(), PAUSE);
-    }
+    this.reading.show(image, this.model.read(rows).map(softmax));
   }
 
-  // Tell what is believed in the end; aloud only once the pen is lifted.
-  answer(p, done) {
+  // Tell what is believed in the end; once the pen is lifted, aloud, and with the way there.
+  answer(done) {
+    const p = this.reading.beliefs.at(-1);
     $("glyph").textContent = "";
     $("words").replaceChildren();
     if (!p) {
@@ -127,9 +126,11 @@ class App {
     const other = p[second] < NEAR ? "Nothing else comes near."
       : `or ${this.classes[second]}, ${percent(p[second])}`;
     $("words").append(span("sure", percent(p[first])), span("more", right || other));
-    if (done) {
-      $("said").textContent =
-        `It reads ${this.classes[first]}, ${percent(p[first])}. ${right || other}`;
+    if (!done) return;
+    $("said").textContent =
+      `It reads ${this.classes[first]}, ${percent(p[first])}. ${right || other}`;
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      this.waiting = setTimeout(() => this.reading.play(), PAUSE);
     }
   }
 
@@ -141,7 +142,8 @@ class App {
     this.label = example.actual;
     this.say("");
     this.mark(example);
-    this.read(pixels, true);
+    this.read(pixels);
+    this.answer(true);
   }
 
   // Read a picture of a file.
@@ -172,7 +174,8 @@ class App {
     this.mark(null);
     this.paper.show(context.canvas);
     this.say(image ? "" : "Nothing in this picture stands out from its background.");
-    this.read(image, true);
+    this.read(image);
+    this.answer(true);
   }
 
   // On a phone its own camera takes the picture; elsewhere, the page does.

@@ -40,8 +40,8 @@ class Reading {
     this.shown = this.choose();
     this.layOut();
     this.paint();
+    this.element.row.disabled = this.element.play.disabled = !image;
     this.go(this.height);
-    for (const name of ["row", "play", "back", "on"]) this.element[name].disabled = !image;
   }
 
   // Return which classes are shown: all, or those that are believed most in the end.

@@ -1,0 +1,149 @@
+"""What the model that lies here makes of pictures: the default one, trained on MNIST.
+
+It takes minutes, and is skipped where no such model lies.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageChops, ImageOps
+
+from defaults import DEFAULT
+from mnist_lstm import page
+from mnist_lstm.evaluation import compute_logits
+from mnist_lstm.model import load_model
+from mnist_lstm.picture import prepare
+from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
+from mnist_lstm.splits import Split, load_split, to_input
+from pictures import photographed
+from strokes import DIGITS
+from test_page import assert_reads_alike, browser, draw, read_by_page, show  # noqa: F401
+
+MODEL = Path("models/model.safetensors")
+TEST = Path("data/prepared/test.safetensors")
+
+
+def is_default():
+    """Say whether the working tree has the default run's parameters."""
+    return load_params().model_dump() == check_params(DEFAULT, "").model_dump()
+
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (MODEL.exists() and TEST.exists() and is_default()),
+        reason="no default model here; make repro trains one",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(MODEL, ModelParams(**DEFAULT["model"]))
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_split(TEST, ModelParams(**DEFAULT["model"]))
+
+
+def report(name, text):
+    print(f"\n{name}: {text}")
+
+
+def enlarged(image, generator):
+    """Return an image as a picture: 280x280, dark on light, shifted, turned by 5°."""
+    picture = Image.fromarray(image.numpy()).resize((280, 280), Image.Resampling.BICUBIC)
+    picture = picture.rotate(generator.choice([-5, 5]), Image.Resampling.BICUBIC)
+    # At most so far that nothing leaves the picture.
+    left, top, right, bottom = picture.point(lambda grey: 255 * (grey > 8)).getbbox()
+    x = generator.integers(-min(left, 30), min(280 - right, 30) + 1)
+    y = generator.integers(-min(top, 30), min(280 - bottom, 30) + 1)
+    return ImageOps.invert(ImageChops.offset(picture, int(x), int(y)))
+
+
+def test_enlarged_inverted_shifted_and_turned_test_images_keep_96_percent(model, split):
+    generator = np.random.default_rng(0)
+    pictures = (enlarged(image, generator) for image in split.images)
+    images = torch.stack([torch.from_numpy(prepare(picture)) for picture in pictures])
+    logits = compute_logits(model, Split(images, split.labels, split.n_class))
+    accuracy = (logits.argmax(1) == split.labels).double().mean().item()
+    report("test images as pictures", f"{accuracy:.2%}")
+    assert accuracy >= 0.96
+
+
+def test_the_bound_of_float16_is_derived_and_holds(model, split):
+    expected = compute_logits(model, split)
+    moved = (compute_logits(page.round_to_float16(model), split) - expected).abs()
+    report("largest move of a logit by float16", f"{moved.max():.4f}")
+    assert moved.max() <= page.FLOAT16_BOUND
+    deviations = []
+    weights = list(model.parameters())
+    for image in split.images[:5]:
+        logits = model.train()(to_input(image[None]))[0]
+        for logit in logits:
+            slopes = torch.autograd.grad(logit, weights, retain_graph=True)
+            terms = ((g * step(w)) ** 2 for g, w in zip(slopes, weights, strict=True))
+            deviations.append((sum(term.sum() for term in terms) / 12).sqrt().item())
+    model.eval()
+    report(
+        "standard deviation of a logit", f"{min(deviations):.5f} to {max(deviations):.5f}"
+    )
+    assert 6 * max(deviations) < page.FLOAT16_BOUND
+    # The theory fits what is measured.
+    measured = moved[:5].pow(2).mean().sqrt().item()
+    theory = np.sqrt(np.mean(np.square(deviations)))
+    assert theory / 2 < measured < theory * 2
+
+
+def step(w):
+    """Return the distance of float16's numbers around each weight."""
+    return 2.0 ** (torch.log2(w.abs().clamp_min(2.0**-14)).floor() - 10)
+
+
+def write_page(model, path):
+    data = {
+        "accuracy": 0,
+        "classes": [str(i) for i in range(10)],
+        "examples": [],
+        "height": 28,
+        "mistakes": [],
+        "model": {"hdim": 256, "n_layer": 2, "xdim": 28, "ydim": 10},
+        "n_test": 0,
+        "n_wrong": 0,
+        "parameters": 0,
+        "weights": page.encode_weights(model, torch.zeros(1, 28, 28)),
+        "width": 28,
+    }
+    path.write_bytes(page.assemble(Path("page"), data))
+    return path
+
+
+def test_the_page_has_pytorchs_class_for_all_test_images(show, model, split, tmp_path):  # noqa: F811
+    tab = show(write_page(model, tmp_path / "page.html"))
+    for first in range(0, len(split), 500):
+        assert_reads_alike(tab, model, split.images[first : first + 500])
+
+
+def test_digits_drawn_by_hand_are_recognised(show, model, tmp_path):  # noqa: F811
+    tab = show(write_page(model, tmp_path / "page.html"))
+    read = {}
+    for digit in DIGITS:
+        tab.click("#clear") if tab.is_enabled("#clear") else None
+        draw(tab, digit)
+        read[digit] = int(tab.text_content("#glyph"))
+    report("drawn and read", json.dumps(read))
+    assert sum(digit == found for digit, found in read.items()) >= 9
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("pen", [4, 10, 22])
+def test_photographed_digits_are_recognised(model, pen):
+    images = [prepare(photographed(digit, seed=digit, pen=pen)) for digit in DIGITS]
+    x = to_input(torch.from_numpy(np.stack(images)))
+    read = dict(zip(DIGITS, model(x).argmax(1).tolist(), strict=True))
+    report(f"photographed with a pen of {pen} and read", json.dumps(read))
+    assert sum(digit == found for digit, found in read.items()) >= 8
