@@ -95,7 +95,9 @@ class App {
   read(image) {
     const { height, width } = this.data;
     this.pointsRead = -1; // of the strokes, unless it is they
-    $("hint").hidden = !this.paper.empty;
+    $("hint").hidden = !this.paper.empty && !this.paper.picture;
+    $("hint").textContent = this.paper.picture ? "draw over it" : "Draw here";
+    $("hint").classList.toggle("over", this.paper.picture !== null);
     $("undo").disabled = $("clear").disabled = this.paper.empty;
     if (!image) {
       this.reading.reset();
