@@ -95,9 +95,10 @@ class App {
   read(image) {
     const { height, width } = this.data;
     this.pointsRead = -1; // of the strokes, unless it is they
-    $("hint").hidden = !this.paper.empty && !this.paper.picture;
-    $("hint").textContent = this.paper.picture ? "draw over it" : "Draw here";
-    $("hint").classList.toggle("over", this.paper.picture !== null);
+    const test = this.label !== null; // a test image; a photo leaves no room for words
+    $("hint").hidden = !this.paper.empty && !test;
+    $("hint").textContent = test ? "draw over it" : "Draw here";
+    $("hint").classList.toggle("over", test);
     $("undo").disabled = $("clear").disabled = this.paper.empty;
     if (!image) {
       this.reading.reset();
