@@ -6,13 +6,12 @@ BASE ?= main
 # The name of a branch may hold `command`, $(shell command) or $x. This takes it as it is
 # spelt and hands it on by the environment, where neither make nor a shell expands it.
 override BASE := $(value BASE)
-export BASE
+# So with the names of pictures, which xargs parts at blanks that are not in quotes.
+override FILES := $(value FILES)
+export BASE FILES
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# So with the names of pictures, which may hold blanks in quotes.
-override FILES := $(value FILES)
-export FILES
 .PHONY: repro test soak predict bench lint review clean requirements
 
 repro: .venv/installed

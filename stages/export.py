@@ -16,15 +16,14 @@ import pandas as pd
 from mnist_lstm import page
 from mnist_lstm.classes import class_names
 from mnist_lstm.model import LSTMClassifier, load_model
-from mnist_lstm.plumbing.errors import OutputError, TableError
+from mnist_lstm.plumbing.errors import OutputError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.results import read_csv
+from mnist_lstm.results import read_predictions
 from mnist_lstm.splits import Split, load_split, to_input
 
 MODELS = Path("models")
 METRICS = Path("metrics/evaluate.json")
-PREDICTIONS = Path("data/predictions.csv")
 N_EXAMPLE = 10
 N_MISTAKE = 10
 N_CHECKED = 1000  # images on which float16 is compared with float32
@@ -34,9 +33,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     test = load_split(Path("data/prepared/test.safetensors"), params.model)
-    table = read_csv(PREDICTIONS, ["actual", "predicted", "probability"], "evaluate")
-    if len(table) != len(test):
-        raise TableError.length(PREDICTIONS, len(table), len(test), "evaluate")
+    table = read_predictions(Path("data/predictions.csv"), test)
     model = load_model(MODELS / "model.safetensors", params.model)
     data = page_data(model, test, table)
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
@@ -68,9 +65,9 @@ def images(test: Split, rows: pd.DataFrame) -> list[dict]:
     """Return the images of ``rows``, with what they are and what they are taken for."""
     return [
         {
-            "actual": row.actual,
+            "actual": int(row.actual),
             "pixels": page.encode_image(test.images[row.Index]),
-            "predicted": row.predicted,
+            "predicted": int(row.predicted),
         }
         for row in rows.itertuples()
     ]
