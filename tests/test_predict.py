@@ -50,7 +50,7 @@ def test_each_picture_has_a_line_with_class_probability_and_second_choice(predic
     done = predict("three.png", "seven.jpg")
     assert (done.returncode, done.stderr) == (0, b"")
     three, seven = done.stdout.decode().splitlines()
-    pattern = r"{}: \d  \d+\.\d%  \(or \d, \d+\.\d%\)"
+    pattern = r"{}: \d  (> )?\d+\.\d%  \(or \d, \d+\.\d%\)"
     assert re.fullmatch(pattern.format("three.png"), three)
     assert re.fullmatch(pattern.format("seven.jpg"), seven)
 

@@ -155,9 +155,14 @@ def describe(prediction: Prediction, names: list[str]) -> dict[str, Any]:
 
 def format_report(report: dict[str, Any]) -> str:
     """Return the line of a picture for a person."""
-    return (
-        "{file}: {class}  {probability:.1%}  (or {second}, {second_probability:.1%})"
-    ).format(**report | {"file": printable(report["file"])})
+    first, second = (percent(report[k]) for k in ("probability", "second_probability"))
+    file = printable(report["file"])
+    return f"{file}: {report['class']}  {first}  (or {report['second']}, {second})"
+
+
+def percent(p: float) -> str:
+    """Return a probability as a person reads it; none but 1 is 100%."""
+    return "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"
 
 
 def draw(found: list[Prediction], names: list[str], path: Path) -> None:
