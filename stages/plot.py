@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from mnist_lstm import figures
+from mnist_lstm.gates import compute_gates
 from mnist_lstm.model import load_model
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.results import read_history, read_predictions
@@ -49,6 +50,11 @@ def main() -> None:
     with torch.inference_mode():
         p = model.read(to_input(some.images)).softmax(2)
     drawn["reading"] = figures.reading(some.images, some.labels, p)
+
+    # Of these images, the one about which it changes its mind the most.
+    n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())
+    layers = compute_gates(model.rnn, to_input(some.images[n : n + 1]))
+    drawn["gates"] = figures.gates(some.images[n], some.labels[n].item(), layers[-1])
 
     for name, figure in drawn.items():
         figures.save_figure(figure, PLOTS / f"{name}.png")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mnist_lstm import figures
+from mnist_lstm.gates import Gates
 
 TABLE = pd.DataFrame({"actual": [3, 5], "predicted": [3, 6], "probability": [0.9, 0.8]})
 IMAGES = torch.arange(2 * 28 * 28).reshape(2, 28, 28).byte()
@@ -73,6 +74,27 @@ def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
     assert (image == IMAGES[0].numpy()).all()
     assert heat.shape == (28, 10)
     assert {"Label:7", "Label:1", "Pred:7"} <= set(titles(figure))
+
+
+@pytest.mark.parametrize(("n_unit", "n_shown"), [(5, 5), (64, 32)])
+def test_the_gates_are_heat_maps_of_units_in_the_order_of_their_last_cell(n_unit, n_shown):
+    generator = torch.Generator().manual_seed(0)
+    layer = Gates(*torch.randn(6, 1, 28, n_unit, generator=generator))
+    figure = figures.gates(IMAGES[1], "sept", layer)
+    shown = {axes.get_title().partition("\n")[0]: axes for axes in figure.axes}
+    names = ["input gate", "forget gate", "output gate", "candidate", "cell state"]
+    assert list(shown)[:6] == ["Label:sept", *names]
+    assert (shown["Label:sept"].images[0].get_array() == IMAGES[1].numpy()).all()
+    order = layer.cell[0, -1].argsort()
+    for name in names:
+        values = torch.tensor(shown[name].images[0].get_array())
+        mine = getattr(layer, name.partition(" ")[0])[0]
+        assert values.shape == (28, n_shown)
+        assert torch.equal(values[:, 0], mine[:, order[0]])
+        assert torch.equal(values[:, -1], mine[:, order[-1]])
+    last = shown["cell state"].images[0].get_array()[-1]
+    assert (last[1:] >= last[:-1]).all()
+    assert f"{n_shown} of {n_unit}" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,12 @@ EDITS = {
         "sort_keys=False, separators",
         ["export"],
     ),
+    "the steps of an LSTM by hand": (
+        "src/mnist_lstm/gates.py",
+        "c = f * c + i * g",
+        "c = i * g + f * c",
+        ["plot"],
+    ),
     "the colour of a mistake": (
         "src/mnist_lstm/figures.py",
         '"tab:red"',

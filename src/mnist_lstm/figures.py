@@ -9,11 +9,13 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
+from mnist_lstm.gates import Gates
 from mnist_lstm.plumbing.files import write_bytes
 
 # The user's own matplotlibrc must not change what is drawn.
@@ -23,6 +25,7 @@ _RIGHT, _WRONG = "black", "tab:red"
 _DPI = 100
 _SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
 _MOST_CLASSES = 12  # in a figure of class probabilities
+_N_UNIT = 32  # of an LSTM, in a heat map
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
 
 
@@ -227,6 +230,67 @@ def _readings(
         right.set_yticks([])
         right.set_xlabel("class", fontsize=8)
     figure.colorbar(heat, ax=grid, label="probability", location="bottom", shrink=0.4)
+    return figure
+
+
+@_own_style
+def gates(image: Tensor, label: object, layer: Gates) -> Figure:
+    """Draw, row beside row, an image and what a layer's gates and cell state are then.
+
+    Args:
+        image: uint8 [L x Q].
+        label: its class.
+        layer: the gates as they read this image, each [1 x L x D].
+    """
+    cell = layer.cell[0]
+    # From the most negative to the most positive: as the rows are read, a slope appears.
+    order = cell[-1].argsort(stable=True)
+    pick = order[torch.linspace(0, len(order) - 1, min(_N_UNIT, len(order))).long()]
+    most = max(1, math.ceil(cell[:, pick].abs().quantile(0.95)))  # a few are far out
+
+    figure = _figure(9, 4.25)
+    figure.suptitle(
+        "What do the gates do? The last layer as it reads an image, row by row\n"
+        f"A column is a unit, {len(pick)} of {len(order)}, "
+        "in the order of their cell states after the last row",
+        fontsize=10,
+    )
+    high = 2.1  # a heat map, in its widths
+    square = high * image.shape[1] / image.shape[0]
+    grid = figure.add_gridspec(
+        2, 6, width_ratios=(square, 1, 1, 1, 1, 1), height_ratios=(1, 0.04)
+    )
+    left = figure.add_subplot(grid[0, 0])
+    _draw_image(left, image)
+    left.set_title(f"Label:{label}\nread from the top", fontsize=10)
+    panels = {
+        "input": ("input gate\nlets in", "viridis", 0, 1),
+        "forget": ("forget gate\nkeeps", "viridis", 0, 1),
+        "output": ("output gate\nlets out", "viridis", 0, 1),
+        "candidate": ("candidate\nto be let in", "RdBu_r", -1, 1),
+        "cell": ("cell state\nthe memory", "RdBu_r", -most, most),
+    }
+    heat = {}
+    for column, (name, (title, cmap, low, top)) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(grid[0, column])
+        axes.set_box_aspect(high)  # as tall as the image
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        values = getattr(layer, name)[0, :, pick].numpy()
+        heat[name] = axes.imshow(
+            values, cmap, vmin=low, vmax=top, aspect="auto", interpolation="nearest"
+        )
+    bars = {"input": grid[1, 1:4], "candidate": grid[1, 4], "cell": grid[1, 5]}
+    for name, place in bars.items():
+        figure.colorbar(
+            heat[name],
+            cax=figure.add_subplot(place),
+            orientation="horizontal",
+            extend="both" if name == "cell" else "neither",
+            label="0: closed, 1: open" if name == "input" else "",
+            ticks=MaxNLocator(2),
+        )
     return figure
 
 
