@@ -265,6 +265,18 @@ class ModelError(UserError):
         return cls(f"{path}: {name} is {found}, expected {expected}")
 
 
+class ExportError(UserError):
+    """A model that a format has no room for."""
+
+    @classmethod
+    def too_big(cls, path: Path, size: int, most: int) -> Self:
+        """More bytes of weights than a file of the format holds."""
+        return cls(
+            f"{path}: {size:,} bytes of weights, ONNX has room for {most:,}; "
+            "lower model.hdim or model.n_layer in params.yaml"
+        )
+
+
 class TableError(OutputError):
     """A table that is missing or damaged."""
 
