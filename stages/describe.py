@@ -1,4 +1,4 @@
-"""Show how the LSTM works on random sequences, and what its parameters are.
+"""Show how the LSTM works on random sequences, what its parameters are, and why so many.
 
 Reads no data. Writes ``metrics/model.json`` (how many parameters) and
 ``plots/parameters.csv`` (each tensor before training). Alone:
@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from mnist_lstm.device import make_deterministic
+from mnist_lstm.explanation import explain, layer_formula
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv, write_json
@@ -34,12 +35,21 @@ def main() -> None:
     table = parameter_table(model)
     for row in table.itertuples():
         print(f"{row.name:17} {row.shape:>8} {row.count:>8,}  {row.first_values}")
-    for layer, count in table.groupby("layer", sort=False)["count"].sum().items():
-        print(f"{layer:17} {'':8} {count:>8,}")
+    counts = table.groupby("layer", sort=False)["count"].sum().items()
+    for (layer, count), formula in zip(counts, formulas(model), strict=True):
+        print(f"{layer:17} {'':8} {count:>8,}  = {formula}")
     total = int(table["count"].sum())
-    print(f"{total:,} parameters")
+    print(f"{total:,} parameters\n")
+    for line in explain(model, length=x.shape[1]):
+        print(line)
     write_json(Path("metrics/model.json"), {"parameters": total})
     write_csv(Path("plots/parameters.csv"), table)
+
+
+def formulas(model: LSTMClassifier) -> list[str]:
+    """Return how many parameters each layer has, as products, the linear one last."""
+    layers = [layer_formula(model.rnn, layer) for layer in range(model.rnn.num_layers)]
+    return [*layers, f"{model.lin.out_features} x ({model.lin.in_features} + 1)"]
 
 
 def parameter_table(model: LSTMClassifier) -> pd.DataFrame:

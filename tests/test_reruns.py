@@ -108,7 +108,7 @@ EDITS = {
         "src/mnist_lstm/gates.py",
         "c = f * c + i * g",
         "c = i * g + f * c",
-        ["plot"],
+        ["describe", "plot"],
     ),
     "the colour of a mistake": (
         "src/mnist_lstm/figures.py",

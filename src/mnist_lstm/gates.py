@@ -1,9 +1,13 @@
 """The steps of an LSTM by hand: what its gates do, which ``nn.LSTM`` does not tell."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+# In PyTorch's weights; the candidate is called g there, cell or c by Keras.
+ORDER = ("input", "forget", "candidate", "output")
 
 
 class Gates(NamedTuple):
@@ -18,11 +22,11 @@ class Gates(NamedTuple):
 
 
 @torch.no_grad()
-def compute_gates(rnn: nn.LSTM, x: Tensor) -> list[Gates]:
+def compute_gates(rnn: nn.LSTM, x: Tensor, order: Sequence[str] = ORDER) -> list[Gates]:
     """Return the gates of each layer of ``rnn`` as it reads ``x`` [N x L x Q].
 
-    The four blocks of the weights are, in this order: input, forget, candidate (PyTorch
-    calls it g, Keras c) and output. All states start at zero.
+    The weights are four blocks, one a gate, taken to be in this ``order``. All states start
+    at zero.
     Source: https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html
     """
     layers = []
@@ -30,8 +34,10 @@ def compute_gates(rnn: nn.LSTM, x: Tensor) -> list[Gates]:
         h = c = x.new_zeros(len(x), rnn.hidden_size)
         steps = []
         for x_t in x.unbind(1):  # [N x Q]
-            i, f, g, o = (x_t @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, dim=1)
-            i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+            blocks = (x_t @ w_ih.T + b_ih + h @ w_hh.T + b_hh).chunk(4, dim=1)
+            block = dict(zip(order, blocks, strict=True))
+            i, f, o = (block[name].sigmoid() for name in ("input", "forget", "output"))
+            g = block["candidate"].tanh()
             c = f * c + i * g
             h = o * c.tanh()
             steps.append((i, f, g, o, c, h))

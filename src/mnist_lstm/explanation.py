@@ -1,0 +1,156 @@
+"""What learners ask about an LSTM, answered by trying it: no number here is typed.
+
+Each answer is a claim and what was computed to show it, on random images. Why these: they
+are what people ask again and again about ``nn.LSTM``.
+"""
+
+import copy
+import itertools
+import textwrap
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from mnist_lstm.gates import ORDER, compute_gates
+from mnist_lstm.model import LSTMClassifier
+
+_WIDTH = 80
+_NO_BREAK = "\u00a0"  # a space at which no line ends
+
+Answer = tuple[str, str]  # the claim, and what shows it
+
+
+@torch.inference_mode()
+def explain(model: LSTMClassifier, length: int) -> Iterator[str]:
+    """Yield lines of at most 80 columns about ``model``, tried on images of ``length``."""
+    rnn = model.rnn
+    # One image more than layers: so the one is not taken for the other.
+    x = torch.rand(rnn.num_layers + 1, length, rnn.input_size)
+    for claim, shown in (
+        _biases(model),
+        _gates(rnn, x),
+        _last_step(rnn, x),
+        _states(rnn, x),
+        _batch_first(rnn, x),
+        _first_state(rnn, x),
+        _kept_state(rnn, x),
+        _softmax(model.params.ydim),
+    ):
+        indent = " " * 4
+        lines = textwrap.wrap(claim, _WIDTH)
+        lines += textwrap.wrap(
+            shown, _WIDTH, initial_indent=indent, subsequent_indent=indent
+        )
+        yield from (line.replace(_NO_BREAK, " ") for line in lines)
+
+
+def layer_formula(rnn: nn.LSTM, layer: int) -> str:
+    """Return the count of the parameters of a layer as a product: gates, units, inputs."""
+    w_ih, w_hh, *biases = rnn.all_weights[layer]
+    n_gate = len(w_hh) // rnn.hidden_size
+    inputs = f"{w_ih.shape[1]} + {w_hh.shape[1]} + {len(biases)}"
+    return f"{n_gate} x {rnn.hidden_size} x ({inputs})"
+
+
+def _biases(model: LSTMClassifier) -> Answer:
+    total = sum(values.numel() for values in model.parameters())
+    spare = sum(b_hh.numel() for _, _, _, b_hh in model.rnn.all_weights)
+    return (
+        "A gate has two biases, bias_ih and bias_hh. They are added, so one would do.",
+        f"Keras has one and counts {spare:,} parameters fewer: {total - spare:,}.",
+    )
+
+
+def _gates(rnn: nn.LSTM, x: Tensor) -> Answer:
+    x = x[:1, :3]  # one image and three steps tell
+    expected, _ = rnn(x)
+    off = {
+        order: _difference(compute_gates(rnn, x, order)[-1].hidden, expected)
+        for order in itertools.permutations(ORDER)
+    }
+    best, second = sorted(off, key=off.__getitem__)[:2]
+    return (
+        f"The weights hold the gates in this order: {', '.join(best)}.",
+        f"By hand, the steps then differ from nn.LSTM's by {off[best]:.1g}; in any of the "
+        f"{len(off) - 1} other orders by {off[second]:.1g} or more.",
+    )
+
+
+def _last_step(rnn: nn.LSTM, x: Tensor) -> Answer:
+    rnn_out, (hn, _) = rnn(x)
+    both = nn.LSTM(rnn.input_size, rnn.hidden_size, batch_first=True, bidirectional=True)
+    out, (last, _) = both(x)
+    backward = out[:, -1, rnn.hidden_size :]
+    return (
+        "rnn_out[:, -1], the last step of the last layer, is hn[-1].",
+        f"They differ by {_difference(rnn_out[:, -1], hn[-1]):.1g}. Not so with "
+        "bidirectional=True: there the backward half of rnn_out[:, -1] has read one row, "
+        f"hn[-1] all of them; they differ by {_difference(backward, last[-1]):.1g}.",
+    )
+
+
+def _states(rnn: nn.LSTM, x: Tensor) -> Answer:
+    rnn_out, (hn, cn) = rnn(x)
+    return (
+        "hn and cn are [layers, batch, hidden], also with batch_first=True.",
+        f"{len(x)} images, x {_shape(x)}, make rnn_out {_shape(rnn_out)}, hn {_shape(hn)} "
+        f"and cn {_shape(cn)}.",
+    )
+
+
+def _batch_first(rnn: nn.LSTM, x: Tensor) -> Answer:
+    without = copy.copy(rnn)  # the same weights
+    without.batch_first = False
+    n, length, _ = x.shape
+    other = torch.cat([torch.rand_like(x[:1]), x[1:]])
+    mixed = _difference(without(x)[0][-1], without(other)[0][-1])
+    apart = _difference(rnn(x)[0][-1], rnn(other)[0][-1])
+    return (
+        "Without batch_first=True, images are taken for steps, and no error says so.",
+        f"x {_shape(x)} is then read as {n} steps of {length} images. Another first image "
+        f"changes the output of the last one by {mixed:.1g}; with batch_first=True by "
+        f"{apart:.1g}.",
+    )
+
+
+def _first_state(rnn: nn.LSTM, x: Tensor) -> Answer:
+    zeros = torch.zeros(rnn.num_layers, len(x), rnn.hidden_size)
+    passed = _difference(rnn(x)[0], rnn(x, (zeros, zeros))[0])
+    return (
+        "The first state need not be passed: it is zero.",
+        f"With zeros passed, rnn_out differs by {passed:.1g}.",
+    )
+
+
+def _kept_state(rnn: nn.LSTM, x: Tensor) -> Answer:
+    first, state = rnn(x)
+    again = _difference(first, rnn(x)[0])
+    passed = _difference(first, rnn(x, state)[0])
+    return (
+        "No state is kept between batches.",
+        f"The same batch once more: rnn_out differs by {again:.1g}; with the last state "
+        f"passed on, by {passed:.1g}.",
+    )
+
+
+def _softmax(n_class: int) -> Answer:
+    label = torch.tensor([0])
+    sure = 100.0 * one_hot(label, n_class)
+    right = cross_entropy(sure, label).item()
+    twice = cross_entropy(sure.softmax(1), label).item()
+    return (
+        "cross_entropy takes logits: it has a softmax inside.",
+        f"For a sure and right answer the loss is {right:.2f}; with a softmax before it "
+        f"{twice:.2f}, and of {n_class} classes no answer has less.",
+    )
+
+
+def _shape(values: Tensor) -> str:
+    return str(list(values.shape)).replace(" ", _NO_BREAK)
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Return the largest difference between two values at the same place."""
+    return (a - b).abs().max().item()
