@@ -1,28 +1,30 @@
-"""Hand the model on: as a page to draw on.
+"""Hand the model on: as a page to draw on, as ONNX, with a model card.
 
-Reads the model, the test split and what ``evaluate`` wrote; writes ``models/page.html``
-from ``page/``. Alone: ``python stages/export.py``.
+Reads the model, ``data/prepared/`` and what ``evaluate`` wrote; writes
+``models/page.html`` from ``page/``, ``models/model.onnx`` and ``models/README.md``.
+Alone: ``python stages/export.py``.
 """
 
 from mnist_lstm.plumbing import script
 
 script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from mnist_lstm import page
+from mnist_lstm.card import Facts, model_card
 from mnist_lstm.classes import class_names
 from mnist_lstm.model import LSTMClassifier, load_model
-from mnist_lstm.plumbing.errors import OutputError
+from mnist_lstm.onnx_export import save_onnx
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.results import read_predictions
+from mnist_lstm.results import read_metrics, read_predictions
 from mnist_lstm.splits import Split, load_split, to_input
 
 MODELS = Path("models")
+PREPARED = Path("data/prepared")
 METRICS = Path("metrics/evaluate.json")
 N_EXAMPLE = 10
 N_MISTAKE = 10
@@ -32,14 +34,36 @@ N_CHECKED = 1000  # images on which float16 is compared with float32
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    test = load_split(Path("data/prepared/test.safetensors"), params.model)
+    splits = {
+        name: load_split(path, params.model)
+        for name in ("train", "valid", "test")
+        if (path := PREPARED / f"{name}.safetensors").exists() or name != "valid"
+    }
+    test = splits["test"]
     table = read_predictions(Path("data/predictions.csv"), test)
     model = load_model(MODELS / "model.safetensors", params.model)
-    data = page_data(model, test, table)
+    metrics = read_metrics(METRICS, splits)
+    classes = class_names(model.params)
+    facts = Facts(
+        data=params.data.name,
+        model=params.model,
+        train=params.train,
+        augment=params.augment,
+        shape=(test.images.shape[1], test.images.shape[2]),
+        classes=classes,
+        n_image={name: len(split) for name, split in splits.items()},
+        metrics=metrics,
+        predictions=table,
+    )
+    data = page_data(model, test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
+    save_onnx(model, MODELS / "model.onnx", classes)
+    write_bytes(MODELS / "README.md", model_card(facts).encode())
 
 
-def page_data(model: LSTMClassifier, test: Split, table: pd.DataFrame) -> dict:
+def page_data(
+    model: LSTMClassifier, test: Split, table: pd.DataFrame, accuracy: float
+) -> dict:
     """Return all that the page knows: the model, its accuracy, and images to click."""
     right = table[table.actual == table.predicted]
     wrong = table[table.actual != table.predicted]
@@ -47,7 +71,7 @@ def page_data(model: LSTMClassifier, test: Split, table: pd.DataFrame) -> dict:
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
     _, height, width = test.images.shape
     return {
-        "accuracy": test_accuracy(),
+        "accuracy": accuracy,
         "classes": class_names(model.params),
         "examples": images(test, one_of_each),
         "height": height,
@@ -71,16 +95,6 @@ def images(test: Split, rows: pd.DataFrame) -> list[dict]:
         }
         for row in rows.itertuples()
     ]
-
-
-def test_accuracy() -> float:
-    """Return the accuracy on the test split, as ``evaluate`` wrote it."""
-    try:
-        return float(json.loads(METRICS.read_text())["test"]["accuracy"])
-    except FileNotFoundError:
-        raise OutputError.missing(METRICS, "evaluate") from None
-    except (ValueError, KeyError, TypeError):
-        raise OutputError.lacks(METRICS, "test.accuracy", "evaluate") from None
 
 
 if __name__ == "__main__":

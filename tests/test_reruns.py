@@ -92,6 +92,24 @@ EDITS = {
         "values.fill_(0.1)",
         ["describe", "train", "evaluate", "plot", "export"],
     ),
+    "a word of the explanation": (
+        "src/mnist_lstm/explanation.py",
+        "so one would do",
+        "so one would be enough",
+        ["describe"],
+    ),
+    "a sentence of the model card": (
+        "src/mnist_lstm/card.py",
+        "Nobody has tested it for bias.",
+        "Nobody has tested it for bias yet.",
+        ["export"],
+    ),
+    "what the ONNX file says of itself": (
+        "src/mnist_lstm/onnx_export.py",
+        "read row by row.",
+        "read by rows.",
+        ["export"],
+    ),
     "the look of the page": (
         "page/style.css",
         "\n}\n",

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from mnist_lstm.plumbing.errors import TableError
-from mnist_lstm.results import read_history, read_predictions
+from mnist_lstm.plumbing.errors import OutputError, TableError
+from mnist_lstm.results import read_history, read_metrics, read_predictions
 
 HISTORY = (
     "heldout,epoch,train_loss,train_accuracy,heldout_loss,heldout_accuracy\n"
@@ -144,3 +144,32 @@ def test_predictions_of_other_images_are_refused_with_their_line(
         read_predictions(path, split)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path}: {found}")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "no such file; the stage `evaluate` writes it"),
+        (b"\xff", "no train.accuracy in it; the stage `evaluate` writes it"),
+        (b"[]", "no train.accuracy in it"),
+        (b'{"train": {"accuracy": 1, "loss": 2}}', "no test.accuracy in it"),
+        (
+            b'{"train": {"accuracy": 1, "loss": 2}, "test": {"accuracy": 1, "loss": "x"}}',
+            "no test.loss in it",
+        ),
+    ],
+)
+def test_damaged_metrics_are_one_line_that_names_them(tmp_path, content, found):
+    path = tmp_path / "m.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(OutputError) as caught:
+        read_metrics(path, ["train", "test"])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: {found}")
+
+
+def test_metrics_are_read_by_split(tmp_path):
+    (tmp_path / "m.json").write_text('{"test": {"loss": 2, "accuracy": 0.5}, "more": 1}')
+    found = read_metrics(tmp_path / "m.json", ["test"])
+    assert found == {"test": {"accuracy": 0.5, "loss": 2.0}}

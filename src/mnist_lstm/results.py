@@ -1,10 +1,12 @@
-"""Tables that earlier stages wrote, read back and checked."""
+"""Tables and metrics that earlier stages wrote, read back and checked."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from mnist_lstm.plumbing.errors import TableError
+from mnist_lstm.plumbing.errors import OutputError, TableError
 from mnist_lstm.splits import Split
 
 _PREDICTIONS = ["actual", "predicted", "probability"]
@@ -47,6 +49,28 @@ def read_history(path: Path) -> pd.DataFrame:
     for name in _ACCURACIES:
         table.check_between(name, 0, 1)
     return table.numeric(["epoch", *_LOSSES, *_ACCURACIES])
+
+
+def read_metrics(path: Path, splits: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Read what ``evaluate`` wrote to ``path``: accuracy and loss of each of ``splits``.
+
+    Raises:
+        OutputError: no such file, or one of these figures is not in it.
+    """
+    keys = [(split, name) for split in splits for name in ("accuracy", "loss")]
+    found: dict[str, dict[str, float]] = {split: {} for split, _ in keys}
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError.missing(path, "evaluate") from None
+    except ValueError:
+        metrics = None
+    for split, name in keys:
+        try:
+            found[split][name] = float(metrics[split][name])
+        except (ValueError, KeyError, TypeError):
+            raise OutputError.lacks(path, f"{split}.{name}", "evaluate") from None
+    return found
 
 
 class _Table:

@@ -1,0 +1,186 @@
+"""The model card: read by Hugging Face's own parser, its code run as it stands there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from scipy.stats import binomtest
+
+from defaults import augment_params, model_params, train_params
+from mnist_lstm.card import Facts, model_card
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.params import ModelParams
+from mnist_lstm.splits import load_split
+
+PREDICTIONS = pd.DataFrame(
+    {
+        "actual": ["a", "a", "a", "b|c", "b|c"],
+        "predicted": ["a", "a", "b|c", "a", "b|c"],
+        "probability": [0.99, 0.6, 0.95, 0.5, 0.9],
+    }
+)
+
+
+def facts(**changes):
+    found = {
+        "data": "mnist",
+        "model": model_params(ydim=2),
+        "train": train_params(),
+        "augment": augment_params(),
+        "shape": (28, 28),
+        "classes": ["a", "b|c"],
+        "n_image": {"train": 1000, "test": 5},
+        "metrics": {
+            "train": {"accuracy": 0.75, "loss": 0.5},
+            "test": {"accuracy": 0.6, "loss": 0.7},
+        },
+        "predictions": PREDICTIONS,
+    }
+    return Facts(**(found | changes))
+
+
+@pytest.fixture(scope="module")
+def written(built):
+    return built.text("models/README.md")
+
+
+def snippets(card):
+    """Return the two pieces of Python in the card."""
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+def test_hugging_face_reads_the_figures_of_evaluate(built, written):
+    data = ModelCard(written).data
+    (result, loss) = data.eval_results
+    metrics = json.loads(built.text("metrics/evaluate.json"))
+    assert (result.dataset_split, result.metric_type) == ("test", "accuracy")
+    assert result.metric_value == metrics["test"]["accuracy"]
+    assert loss.metric_value == metrics["test"]["loss"]
+    assert data.license == "mit"
+    assert data.pipeline_tag == result.task_type == "image-classification"
+    for name, count in (("train", "1,437"), ("test", "360")):
+        found = metrics[name]
+        figures = f"{found['accuracy']:.2%} | {found['loss']:.4f}"
+        assert f"| {name} | {count} | {figures} |" in written
+
+
+def test_the_card_has_the_parameters_and_the_mistakes_of_this_run(built, written):
+    params = yaml.safe_load(built.text("params.yaml"))
+    (shown,) = re.findall(r"```yaml\n(.*?)```", written, re.DOTALL)
+    del params["train"]["device"]  # a matter of the machine
+    assert yaml.safe_load(shown) == {k: params[k] for k in ("model", "train", "augment")}
+    table = built.table("data/predictions.csv")
+    wrong = table[table.actual != table.predicted]
+    assert f"{len(wrong)} of 360 images are wrong" in written
+    right = (table.actual == table.predicted).groupby(table.actual).mean()
+    assert f"by class on the test split: {right.idxmin()} ({right.min():.1%})" in written
+    parameters = json.loads(built.text("metrics/model.json"))["parameters"]
+    assert f"{parameters:,} parameters" in written
+
+
+def test_the_code_in_the_card_runs_as_it_stands_there(built, written):
+    for code in snippets(written):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=built.path / "models",
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout
+
+
+def test_the_code_in_the_card_classifies_as_the_pipeline_does(built, written, monkeypatch):
+    params = ModelParams(**yaml.safe_load(built.text("params.yaml"))["model"])
+    test = load_split(built.path / "data/prepared/test.safetensors", params)
+    expected = built.table("data/predictions.csv").predicted.tolist()
+    with_torch, with_onnx = snippets(written)
+    monkeypatch.chdir(built.path / "models")
+    names = {"given": test.images}
+    exec(re.sub(r"torch.zeros\(.*\)", "given", with_torch), names)
+    assert names["logits"].argmax(1).tolist() == expected
+    names = {"given": test.images.numpy()}
+    exec(re.sub(r"np.zeros\(.*\)", "given", with_onnx), names)
+    classes = [names["classes"][i] for i in names["logits"].argmax(1)]
+    assert classes == [str(label) for label in expected]
+
+
+@pytest.mark.parametrize(
+    ("data", "title", "license", "hub"),
+    [
+        ("mnist", "MNIST", "mit", ["ylecun/mnist"]),
+        ("fashion_mnist", "Fashion-MNIST", "mit", ["zalando-datasets/fashion_mnist"]),
+        ("kmnist", "KMNIST", "mit", None),
+        ("digits", "scikit-learn's digits", "mit", None),
+        ("own", "own images", "unknown", None),
+    ],
+)
+def test_each_data_set_has_its_name_and_license(data, title, license, hub):
+    card = ModelCard(model_card(facts(data=data)))
+    assert f"\n# {title}, read row by row" in card.content
+    assert (card.data.license, card.data.datasets) == (license, hub)
+    assert {result.dataset_name for result in card.data.eval_results} == {title}
+
+
+def test_with_a_validation_split_both_are_reported_by_name():
+    valid = {"accuracy": 0.8, "loss": 0.4}
+    some = facts(
+        n_image={"train": 900, "valid": 100, "test": 5},
+        metrics=facts().metrics | {"valid": valid},
+    )
+    card = model_card(some)
+    found = {
+        (result.dataset_split, result.metric_type): result.metric_value
+        for result in ModelCard(card).data.eval_results
+    }
+    assert found[("validation", "accuracy")] == 0.8
+    assert found[("test", "accuracy")] == 0.6
+    splits = re.findall(r"^\| (train|valid|test) \|", card, re.MULTILINE)
+    assert splits == ["train", "valid", "test"]
+    assert "did not read the test split" in card
+    assert "no validation split" in model_card(facts())
+
+
+def test_what_was_hard_is_told_in_names_that_markdown_leaves_alone():
+    card = model_card(facts(classes=["a", "b|c"]))
+    assert "2 of 5 images are wrong" in card
+    assert "split: b\\|c (50.0%), a (66.7%)." in card
+    assert "often for what: a for b\\|c (1), b\\|c for a (1)." in card
+    assert (
+        "of the 3 test images to whose class it\n  gives 90% or more, 1 are wrong" in card
+    )
+    low, high = binomtest(3, 5).proportion_ci(0.95, method="wilson")
+    assert f"between {low:.2%} and {high:.2%} (95%" in card
+
+
+def test_a_model_without_mistakes_has_a_card_without_them():
+    right = PREDICTIONS.assign(predicted=PREDICTIONS.actual)
+    card = model_card(facts(predictions=right))
+    assert "0 of 5 images are wrong" in card
+    assert "and 100.00%" in card
+    assert "most often" not in card
+
+
+def test_of_a_thousand_classes_the_first_are_listed():
+    classes = [f"class {i}" for i in range(1000)]
+    card = model_card(facts(classes=classes, model=model_params(ydim=1000)))
+    assert "class 28, class 29 and 970 more." in card
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_layer": 1, "hdim": 16}, {"n_layer": 3}])
+def test_the_card_counts_the_parameters_that_the_model_has(changes):
+    params = model_params(**changes)
+    count = sum(values.numel() for values in LSTMClassifier(params).parameters())
+    assert f"{count:,} parameters" in model_card(facts(model=params))
+
+
+def test_a_name_of_several_lines_stays_in_one():
+    card = model_card(facts(classes=["a\nb", "\x1b[31m"]))
+    assert "of the logits: a?b, ?\\[31m." in card
