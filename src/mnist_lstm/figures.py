@@ -256,9 +256,9 @@ def gates(image: Tensor, label: object, layer: Gates) -> Figure:
         fontsize=10,
     )
     high = 2.1  # a heat map, in its widths
-    square = high * image.shape[1] / image.shape[0]
+    wide = high * min(2, image.shape[1] / image.shape[0])
     grid = figure.add_gridspec(
-        2, 6, width_ratios=(square, 1, 1, 1, 1, 1), height_ratios=(1, 0.04)
+        2, 6, width_ratios=(wide, 1, 1, 1, 1, 1), height_ratios=(1, 0.04)
     )
     left = figure.add_subplot(grid[0, 0])
     _draw_image(left, image)

@@ -56,6 +56,7 @@ def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
             output_names=["logits"],
             dynamic_shapes={"x": {0: "N", 1: "L"}},
             verbose=False,
+            optimize=False,  # but below, the weights as well
         )
     assert program is not None  # it is for the older exporter
     # The weights in ONNX's order of the gates, as constants: not every runtime takes an
