@@ -86,7 +86,7 @@ def _document(graph: onnx.ModelProto, classes: Sequence[str]) -> None:
     graph.doc_string = "An LSTM that classifies images, read row by row."
     graph.graph.name = "mnist-lstm"
     (x,), (logits,) = graph.graph.input, graph.graph.output
-    x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (paper) to 1 (ink)"
+    x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
     logits.doc_string = "by class; softmax makes probabilities of them"
     onnx.helper.set_model_props(
         graph, {"classes": json.dumps(list(classes), ensure_ascii=False)}
