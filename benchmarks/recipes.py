@@ -21,6 +21,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from mnist_lstm.datasets import DATA_SETS
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
@@ -135,7 +136,7 @@ def read_data(params: Params) -> dict[str, Split]:
     if found != params.data.name:
         advice = "set data.name in params.yaml and run `dvc repro download`"
         raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")
-    train, test = read_splits(Path("data/raw"))
+    train, test = read_splits(Path("data/raw"), DATA_SETS[found].classes)
     return {"test": test} | hold_out(train, params.prepare.valid_size, params.prepare.seed)
 
 

@@ -10,6 +10,7 @@ script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to im
 
 from pathlib import Path
 
+from mnist_lstm.datasets import DATA_SETS
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.preparation import hold_out, read_splits
@@ -19,7 +20,8 @@ from mnist_lstm.splits import save_split
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    train, test = read_splits(Path("data/raw"))
+    classes = DATA_SETS[params.data.name].classes
+    train, test = read_splits(Path("data/raw"), classes)
     splits = hold_out(train, params.prepare.valid_size, params.prepare.seed)
     splits["test"] = test
     with replacing_folder(Path("data/prepared")) as folder:

@@ -46,7 +46,7 @@ def main() -> None:
             if row:
                 write_history(run.history, heldout)
                 print(format_row(row, heldout), flush=True)
-        save_model(run.ema_model, Path("models/model.safetensors"))
+        save_model(run.ema_model, Path("models/model.safetensors"), train.classes)
         checkpointer.finish()
 
 

@@ -3,6 +3,7 @@
 It knows nothing of training. Sizes and names are those of the notebook it follows.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ class LSTMClassifier(nn.Module):
         super().__init__()
         self.params = params
         self.precision = precision
+        self.classes: tuple[str, ...] = ()  # their names, in a model that was loaded
         self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
         self.lin = nn.Linear(params.hdim, params.ydim)
         if params.init == "keras":
@@ -88,9 +90,10 @@ def _draw_as_keras(model: LSTMClassifier) -> None:
             values.chunk(4)[1].fill_(1)
 
 
-def save_model(model: LSTMClassifier, path: Path) -> None:
-    """Write the weights to ``path``, with the model's parameters."""
-    save_tensors(path, model.state_dict(), {"model": model.params.model_dump()})
+def save_model(model: LSTMClassifier, path: Path, classes: Sequence[str]) -> None:
+    """Write the weights to ``path``, with the model's parameters and its classes' names."""
+    metadata = {"model": model.params.model_dump(), "classes": list(classes)}
+    save_tensors(path, model.state_dict(), metadata)
 
 
 def load_model(
@@ -101,17 +104,22 @@ def load_model(
 ) -> LSTMClassifier:
     """Read a model of ``params`` from ``path`` onto ``device``, to evaluate it.
 
+    Its ``classes`` are the names of what its logits stand for, in their order.
+
     Raises:
         TensorFileError: no such file, or damaged.
         ModelError: other parameters, or weights that don't fit their sizes.
     """
     weights, metadata = load_tensors(path, writer="train")
-    trained = metadata.get("model")
-    if not isinstance(trained, dict):
+    trained, classes = metadata.get("model"), metadata.get("classes")
+    if not isinstance(trained, dict) or not isinstance(classes, list):
         raise ModelError.not_a_model(path)
     if trained != params.model_dump():
         raise ModelError.other_params(path, trained, params.model_dump())
+    if len(classes) != params.ydim:
+        raise ModelError.not_a_model(path)
     model = LSTMClassifier(params, precision)
+    model.classes = tuple(map(str, classes))
     expected, found = _forms(model.state_dict()), _forms(weights)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):

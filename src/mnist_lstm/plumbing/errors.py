@@ -6,6 +6,7 @@ stage. Each says in one line what was found, where, and what to do.
 
 import errno
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -217,11 +218,12 @@ class SplitError(UserError):
     """A file whose tensors are no prepared split."""
 
     @classmethod
-    def of(cls, path: Path, found: dict, n_class: object) -> Self:
+    def of(cls, path: Path, found: dict, classes: object) -> Self:
         """Other tensors, or other labels, than a split has."""
         return cls(
-            f"{path}: no prepared split: found {found} and n_class {n_class}, expected "
-            "images uint8 [N x L x Q] and labels uint8 [N], each below n_class"
+            f"{path}: no prepared split: found {found} and classes "
+            f"{reprlib.repr(classes)}, expected images uint8 [N x L x Q], their labels "
+            "[N], uint8 or above 256 classes int16, and the names of the classes"
         )
 
 
