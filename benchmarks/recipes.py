@@ -133,6 +133,8 @@ def read_data(params: Params) -> dict[str, Split]:
     """Return the splits of ``data/raw/``; refuse another data set, by what DVC recorded."""
     lock: Any = parse_yaml(Path("dvc.lock").read_text(), "dvc.lock")
     found = lock["stages"]["download"]["params"]["params.yaml"]["data.name"]
+    if params.data.name not in DATA_SETS:
+        raise UserError(f"data.name: recipes are compared on {', '.join(DATA_SETS)} only")
     if found != params.data.name:
         advice = "set data.name in params.yaml and run `dvc repro download`"
         raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")

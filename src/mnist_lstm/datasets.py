@@ -1,7 +1,8 @@
 """The data sets: their files, checksums and classes, and the function that writes `digits`.
 
 Each set is the same four gzipped IDX files, of images in ten classes. What decides their
-bytes is here; who serves them is in ``plumbing/mirrors.py``.
+bytes is here; who serves them is in ``plumbing/mirrors.py``. The user's own images are
+read by ``imagefolder.py``.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mnist_lstm import idx
 from mnist_lstm.plumbing import transfer
+from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.mirrors import MORE
 from mnist_lstm.plumbing.transfer import Checksum
 
@@ -84,11 +86,12 @@ DATA_SETS = {
     ),
     "digits": DataSet(classes=_DIGITS, write=write_digits),
 }
-NAMES = tuple(DATA_SETS)
+OWN = "own"  # the user's own folders of images, which no one serves
+NAMES = (*DATA_SETS, OWN)
 
 
 def fetch(name: str, folder: Path, own_mirror: str | None = None) -> None:
-    """Write the four files of data set ``name`` into ``folder``.
+    """Write the four files of data set ``name`` into ``folder``; of `own`, where they are.
 
     Args:
         name: one of ``NAMES``.
@@ -98,7 +101,10 @@ def fetch(name: str, folder: Path, own_mirror: str | None = None) -> None:
     Raises:
         NoMirrorError: each mirror with its reason, and what to do.
     """
-    if write := DATA_SETS[name].write:
+    if name == OWN:
+        # DVC warns of a folder without files.
+        write_bytes(folder / "own.txt", b"The images are read where they are, in own/.\n")
+    elif write := DATA_SETS[name].write:
         write(folder)
     else:
         transfer.fetch(name, checksums(name), mirrors(name), folder, own_mirror)
