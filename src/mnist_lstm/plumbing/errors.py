@@ -363,6 +363,60 @@ class TableError(OutputError):
         )
 
 
+class PictureError(UserError):
+    """A picture that cannot be classified. The message leaves its name to the caller."""
+
+    @classmethod
+    def missing(cls) -> Self:
+        """No such file."""
+        return cls("no such file")
+
+    @classmethod
+    def folder(cls) -> Self:
+        """A folder."""
+        return cls("a folder; name the pictures in it")
+
+    @classmethod
+    def unreadable(cls, reason: object) -> Self:
+        """The file cannot be read."""
+        return cls(f"cannot read it: {one_line(reason)}")
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Not a single byte."""
+        return cls("an empty file")
+
+    @classmethod
+    def too_long(cls, most: int) -> Self:
+        """More bytes than any picture of the size allowed needs."""
+        return cls(f"more than {most // 2**20} MB, which no picture is")
+
+    @classmethod
+    def unknown(cls, data: bytes) -> Self:
+        """No picture, or one of another format."""
+        kind = "HEIC, which is not read: save it" if b"ftyphei" in data[:16] else ""
+        kind = kind or "not a picture that can be read; save it"
+        return cls(f"{kind} as PNG, JPEG or WebP")
+
+    @classmethod
+    def damaged(cls, reason: object) -> Self:
+        """A picture that cannot be decoded."""
+        return cls(f"damaged picture: {one_line(reason)}")
+
+    @classmethod
+    def too_big(cls, most: int, size: tuple[int, int] | None = None) -> Self:
+        """More pixels than are read here."""
+        found = f"{size[0]:,} x {size[1]:,} pixels are" if size else "it is"
+        return cls(
+            f"{found} more than the {most // 10**6} megapixels allowed; scale it down"
+        )
+
+    @classmethod
+    def no_ink(cls) -> Self:
+        """Nothing is drawn."""
+        return cls("nothing to see: no ink that stands out from the paper")
+
+
 class DivergedError(UserError):
     """A loss or a weight that is no finite number."""
 
