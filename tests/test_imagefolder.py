@@ -97,7 +97,7 @@ def test_a_name_is_one_however_the_system_spells_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "ending", ["png", "PNG", "jpg", "JPEG", "webp", "bmp", "gif", "tif"]
+    "ending", ["png", "PNG", "jpg", "JPEG", "webp", "bmp", "gif", "tif", "avif"]
 )
 def test_formats_are_known_by_their_endings_in_any_case(own, ending):
     path = own / "train/cat" / f"more.{ending}"
@@ -137,6 +137,7 @@ def test_mnists_preparation_is_that_of_predict(own):
         picture.paste(20, (left, 20, left + 15 + 5 * (part == "test"), 95))
         picture.save(path)
     train, _ = read(own, picture="mnist")
+    assert train.picture == "mnist"
     expected = prepare(open_picture((own / "train/dog/2.png").read_bytes()))
     assert (train.images[5].numpy() == expected).all()
     assert train.images.shape == (6, 28, 28)

@@ -88,7 +88,7 @@ def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
 )
 def test_a_class_of_one_image_cannot_be_in_both_splits(raw, labels, named):
     labels = labels + [9] * 20
-    train, _ = preparation.read_splits(raw(len(labels), labels))
+    train, _ = preparation.read_splits(raw(len(labels), labels), DIGITS)
     with pytest.raises(ParamsError) as caught:
         preparation.hold_out(train, 12, seed=0)
     assert str(caught.value) == (

@@ -16,7 +16,7 @@ def test_a_split_comes_back_as_it_was_saved(split, tmp_path):
     assert torch.equal(loaded.images, split.images)
     assert torch.equal(loaded.labels, split.labels)
     assert loaded.labels.dtype == torch.int64
-    assert loaded.classes == DIGITS
+    assert (loaded.classes, loaded.picture) == (DIGITS, "mnist")
 
 
 def test_the_same_split_is_the_same_file(split, tmp_path):

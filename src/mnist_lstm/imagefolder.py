@@ -25,16 +25,8 @@ from mnist_lstm.plumbing.progress import bar
 from mnist_lstm.splits import Split
 
 ENDINGS = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
 )
 N_CLASS = (2, 1000)
 
@@ -87,7 +79,10 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
         )
     classes = sorted(paths["train"], key=_natural)
     _tell_rare(folder, classes, train, test)
-    return _split(train, classes), _split(test, classes)
+    train_split, test_split = (
+        _split(part, classes, params.picture) for part in (train, test)
+    )
+    return train_split, test_split
 
 
 def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
@@ -146,13 +141,14 @@ def _read(
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
     images = []
+    how = params.picture, params.height, params.width
     with bar(sum(map(len, paths.values())), str(folder), " images") as progress:
         for name in sorted(paths, key=_natural):
             for path in paths[name]:
                 try:
                     picture = open_picture(path.read_bytes())
                     content = _hash(f"{picture.size}".encode() + picture.tobytes())
-                    images.append(_Image(path, name, content, image_of(picture, params)))
+                    images.append(_Image(path, name, content, image_of(picture, *how)))
                 except PictureError as error:
                     problems.append(ImageFolderError.picture(path, error))
                 except OSError as error:
@@ -161,20 +157,25 @@ def _read(
     return images
 
 
-def image_of(picture: Image.Image, params: PrepareParams) -> np.ndarray:
-    """Return ``picture`` as the model reads it: uint8 [L x Q].
+def image_of(picture: Image.Image, how: str, height: int, width: int) -> np.ndarray:
+    """Return ``picture`` as a model reads it: uint8 [height x width].
+
+    Args:
+        picture: of any size and mode.
+        how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
+        height: rows, L.
+        width: values in a row, Q.
 
     Raises:
         PictureError: MNIST's preparation finds no ink in it.
     """
-    if params.picture == "mnist":
-        return prepare(picture, params.height, params.width)
+    if how == "mnist":
+        return prepare(picture, height, width)
     # Transparency lies on white. A picture of that size keeps its greys.
     rgba = picture.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     grey = Image.alpha_composite(white, rgba).convert("L")
-    size = (params.width, params.height)
-    return np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:
@@ -234,11 +235,11 @@ def _tell_rare(
     _tell(f"{folder / 'test'}: no images of a class", untested)
 
 
-def _split(images: list[_Image], classes: list[str]) -> Split:
+def _split(images: list[_Image], classes: list[str], picture: str) -> Split:
     number = {name: i for i, name in enumerate(classes)}
     labels = torch.tensor([number[image.name] for image in images])
     values = np.stack([image.values for image in images])
-    return Split(torch.from_numpy(values), labels, tuple(classes))
+    return Split(torch.from_numpy(values), labels, tuple(classes), picture)
 
 
 def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:

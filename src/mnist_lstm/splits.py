@@ -1,7 +1,7 @@
 """Prepared splits: saved, loaded, and handed out in batches on the device."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -20,17 +20,18 @@ class Split:
     images: Tensor  # uint8 [N x L x Q]
     labels: Tensor  # int64 [N] as loaded; each is the place of its name in `classes`
     classes: tuple[str, ...]  # names, no two the same
+    picture: str = "mnist"  # how a picture becomes such an image, as prepare.picture says
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on ``device``."""
-        return Split(self.images.to(device), self.labels.to(device), self.classes)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, indices: Tensor) -> "Split":
         """Return the images and labels at ``indices`` (int64 [M])."""
-        return Split(self.images[indices], self.labels[indices], self.classes)
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def batches(
         self, size: int, order: Tensor | None = None, start: int = 0
@@ -62,7 +63,8 @@ def save_split(split: Split, path: Path) -> None:
     """Write ``split`` to ``path``, labels in as few bytes as they need."""
     labels = split.labels.to(_label_type(split.classes))
     tensors = {"images": split.images, "labels": labels}
-    save_tensors(path, tensors, {"classes": split.classes})
+    metadata = {"classes": split.classes, "picture": split.picture}
+    save_tensors(path, tensors, metadata)
 
 
 def load_split(
@@ -76,11 +78,11 @@ def load_split(
         ParamsError: the model cannot read these images or tell these classes.
     """
     tensors, metadata = load_tensors(path, writer="prepare")
-    classes = metadata.get("classes")
+    classes, picture = metadata.get("classes"), str(metadata.get("picture"))
     if not _are_classes(classes) or not _is_split(tensors, classes):
         found = {name: (v.dtype, list(v.shape)) for name, v in tensors.items()}
         raise SplitError.of(path, found, classes)
-    split = Split(tensors["images"], tensors["labels"].long(), tuple(classes))
+    split = Split(tensors["images"], tensors["labels"].long(), tuple(classes), picture)
     misfits = []
     if params.xdim != (q := split.images.shape[2]):
         misfits.append(ParamsError.width(q, path, params.xdim))
