@@ -191,7 +191,7 @@ def test_without_test_images_a_share_of_each_class_is_held_out(many, capsys):
     assert len(rows.unique(dim=0)) == 37
     told = capsys.readouterr().out.replace(str(many), "own").splitlines()
     assert told == [
-        "own/test: no images; 20% of each class in own/train are it",
+        "own/test: no images; 20% of each class of own/train is held out for testing",
         "own/train: one image of a class to learn from (1): c",
     ]
     (many / "test/a").mkdir(parents=True)  # Git would not keep it

@@ -74,8 +74,8 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     if not test:
         train, test = _draw_test(train, params.test_size, params.seed)
         print(
-            f"{folder / 'test'}: no images; {params.test_size:.0%} of each class in "
-            f"{folder / 'train'} are it"
+            f"{folder / 'test'}: no images; {params.test_size:.0%} of each class of "
+            f"{folder / 'train'} is held out for testing"
         )
     classes = sorted(paths["train"], key=_natural)
     _tell_rare(folder, classes, train, test)
