@@ -21,6 +21,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from mnist_lstm.datasets import DATA_SETS
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
@@ -132,10 +133,12 @@ def read_data(params: Params) -> dict[str, Split]:
     """Return the splits of ``data/raw/``; refuse another data set, by what DVC recorded."""
     lock: Any = parse_yaml(Path("dvc.lock").read_text(), "dvc.lock")
     found = lock["stages"]["download"]["params"]["params.yaml"]["data.name"]
+    if params.data.name not in DATA_SETS:
+        raise UserError(f"data.name: recipes are compared on {', '.join(DATA_SETS)} only")
     if found != params.data.name:
         advice = "set data.name in params.yaml and run `dvc repro download`"
         raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")
-    train, test = read_splits(Path("data/raw"))
+    train, test = read_splits(Path("data/raw"), DATA_SETS[found].classes)
     return {"test": test} | hold_out(train, params.prepare.valid_size, params.prepare.seed)
 
 

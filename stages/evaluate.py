@@ -46,21 +46,31 @@ def main() -> None:
         if name == "test":
             write_predictions(logits, split)
     write_json(Path("metrics/evaluate.json"), metrics)
-    table = pd.DataFrame(by_class).rename_axis("class").reset_index()
+    table = (
+        pd.DataFrame(by_class, index=list(split.classes)).rename_axis("class").reset_index()
+    )
     write_csv(Path("plots/accuracy_by_class.csv"), table)
 
 
 def accuracy_by_class(logits: Tensor, split: Split) -> pd.Series:
-    """Return the accuracy on the images of each class that has any, by class."""
+    """Return the accuracy on the images of each class that has any, by the class's name."""
     correct = pd.Series((logits.argmax(1) == split.labels).cpu().numpy())
-    return correct.groupby(split.labels.cpu().numpy()).mean()
+    return correct.groupby(class_names(split, split.labels)).mean()
+
+
+def class_names(split: Split, labels: Tensor) -> list[str]:
+    """Return the name of the class of each label (int64 [N], on any device)."""
+    return [split.classes[label] for label in labels.tolist()]
 
 
 def write_predictions(logits: Tensor, split: Split) -> None:
     """Write a row an image: its class, the predicted one, and that one's probability."""
     probability, predicted = logits.softmax(1).max(1)
     classes = pd.DataFrame(
-        {"actual": split.labels.tolist(), "predicted": predicted.tolist()}
+        {
+            "actual": class_names(split, split.labels),
+            "predicted": class_names(split, predicted),
+        }
     )
     write_csv(Path("plots/confusion.csv"), classes)
     write_csv(

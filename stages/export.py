@@ -15,7 +15,6 @@ import pandas as pd
 
 from mnist_lstm import page
 from mnist_lstm.card import Facts, model_card
-from mnist_lstm.classes import class_names
 from mnist_lstm.model import LSTMClassifier, load_model
 from mnist_lstm.onnx_export import save_onnx
 from mnist_lstm.plumbing.files import write_bytes
@@ -43,21 +42,20 @@ def main() -> None:
     table = read_predictions(Path("data/predictions.csv"), test)
     model = load_model(MODELS / "model.safetensors", params.model)
     metrics = read_metrics(METRICS, splits)
-    classes = class_names(model.params)
     facts = Facts(
         data=params.data.name,
         model=params.model,
         train=params.train,
         augment=params.augment,
         shape=(test.images.shape[1], test.images.shape[2]),
-        classes=classes,
+        classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},
         metrics=metrics,
         predictions=table,
     )
     data = page_data(model, test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
-    save_onnx(model, MODELS / "model.onnx", classes)
+    save_onnx(model, MODELS / "model.onnx", test.classes)
     write_bytes(MODELS / "README.md", model_card(facts).encode())
 
 
@@ -65,6 +63,10 @@ def page_data(
     model: LSTMClassifier, test: Split, table: pd.DataFrame, accuracy: float
 ) -> dict:
     """Return all that the page knows: the model, its accuracy, and images to click."""
+    numbers = {name: number for number, name in enumerate(test.classes)}
+    table = table.assign(
+        actual=table.actual.map(numbers), predicted=table.predicted.map(numbers)
+    )
     right = table[table.actual == table.predicted]
     wrong = table[table.actual != table.predicted]
     one_of_each = right.groupby("actual").head(1).sort_values("actual")[:N_EXAMPLE]
@@ -72,7 +74,7 @@ def page_data(
     _, height, width = test.images.shape
     return {
         "accuracy": accuracy,
-        "classes": class_names(model.params),
+        "classes": test.classes,
         "examples": images(test, one_of_each),
         "height": height,
         "mistakes": images(test, confident),

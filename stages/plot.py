@@ -21,6 +21,7 @@ from mnist_lstm.splits import load_split, to_input
 
 PLOTS = Path("plots")
 N_MISTAKE = 25
+N_READING = 10
 
 
 def main() -> None:
@@ -28,6 +29,11 @@ def main() -> None:
     params = load_params()
     test = load_split(Path("data/prepared/test.safetensors"), params.model)
     table = read_predictions(Path("data/predictions.csv"), test)
+    classes = figures.drawable(test.classes)
+    called = dict(zip(test.classes, classes, strict=True))
+    table = table.assign(
+        actual=table.actual.map(called), predicted=table.predicted.map(called)
+    )
     generator = torch.Generator().manual_seed(params.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
@@ -41,20 +47,23 @@ def main() -> None:
 
     history = read_history(PLOTS / "history.csv")
     drawn["learning_curve"] = figures.learning_curve(history)
-    drawn["confusion"] = figures.confusion(table)
+    drawn["confusion"] = figures.confusion(table, classes)
 
     labels = test.labels[order]
-    one_of_each = [order[labels == label][0] for label in labels.unique()]
-    some = test.take(torch.stack(one_of_each))
+    one_of_each = torch.stack([order[labels == c][0] for c in labels.unique()])
+    if len(one_of_each) > N_READING:
+        some_of_them = torch.randperm(len(one_of_each), generator=generator)[:N_READING]
+        one_of_each = one_of_each[some_of_them.sort().values]
+    some = test.take(one_of_each)
     model = load_model(Path("models/model.safetensors"), params.model)
     with torch.inference_mode():
         p = model.read(to_input(some.images)).softmax(2)
-    drawn["reading"] = figures.reading(some.images, some.labels, p)
+    drawn["reading"] = figures.reading(some.images, some.labels, p, classes)
 
     # Of these images, the one about which it changes its mind the most.
     n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())
     layers = compute_gates(model.rnn, to_input(some.images[n : n + 1]))
-    drawn["gates"] = figures.gates(some.images[n], some.labels[n].item(), layers[-1])
+    drawn["gates"] = figures.gates(some.images[n], classes[some.labels[n]], layers[-1])
 
     for name, figure in drawn.items():
         figures.save_figure(figure, PLOTS / f"{name}.png")

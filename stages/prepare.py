@@ -1,7 +1,8 @@
-"""Decode the IDX files, split off a validation set, write tensors.
+"""Decode the IDX files or own pictures, split off a validation set, write tensors.
 
-Reads ``data/raw/``, writes ``data/prepared/{train,valid,test}.safetensors`` (no ``valid``
-where ``prepare.valid_size`` is 0). Alone: ``python stages/prepare.py``.
+Reads ``data/raw/`` or, where ``data.name`` is own, ``own/``; writes
+``data/prepared/{train,valid,test}.safetensors`` (no ``valid`` where
+``prepare.valid_size`` is 0). Alone: ``python stages/prepare.py``.
 """
 
 from mnist_lstm.plumbing import script
@@ -10,6 +11,7 @@ script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to im
 
 from pathlib import Path
 
+from mnist_lstm.datasets import DATA_SETS, OWN
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.preparation import hold_out, read_splits
@@ -19,7 +21,16 @@ from mnist_lstm.splits import save_split
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    train, test = read_splits(Path("data/raw"))
+    if params.data.name == OWN:
+        # Half a second, and only where it is asked for.
+        from mnist_lstm import imagefolder
+
+        train, test = imagefolder.read_splits(Path("own"), params.prepare)
+        q, n_class = train.images.shape[2], len(train.classes)
+        print(f"to be read with model.xdim {q} and model.ydim {n_class}")
+    else:
+        classes = DATA_SETS[params.data.name].classes
+        train, test = read_splits(Path("data/raw"), classes)
     splits = hold_out(train, params.prepare.valid_size, params.prepare.seed)
     splits["test"] = test
     with replacing_folder(Path("data/prepared")) as folder:
@@ -29,4 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, lower=("prepare.height", "prepare.width"))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from mnist_lstm.device import set_up
-from mnist_lstm.model import save_model
+from mnist_lstm.model import Reads, save_model
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.splits import load_split
 from mnist_lstm.tables import write_csv
@@ -46,7 +46,8 @@ def main() -> None:
             if row:
                 write_history(run.history, heldout)
                 print(format_row(row, heldout), flush=True)
-        save_model(run.ema_model, Path("models/model.safetensors"))
+        reads = Reads(train.classes, train.picture, train.images.shape[1])
+        save_model(run.ema_model, Path("models/model.safetensors"), reads)
         checkpointer.finish()
 
 

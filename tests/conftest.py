@@ -11,7 +11,7 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from defaults import TINY
+from defaults import DIGITS, TINY
 from mnist_lstm.plumbing import progress
 from mnist_lstm.splits import Split
 from sandbox import create
@@ -38,7 +38,7 @@ def split():
     images = torch.randint(0, 60, (60, 28, 28), generator=generator).byte()
     labels = torch.arange(60) % 10
     images[torch.arange(60), :, 2 * labels] = 250
-    return Split(images, labels, n_class=10)
+    return Split(images, labels, DIGITS)
 
 
 class Terminal(io.StringIO):

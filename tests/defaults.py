@@ -28,6 +28,7 @@ def _defaults() -> dict[str, dict]:
 
 
 DEFAULT = _defaults()
+DIGITS = tuple("0123456789")
 TINY = DEFAULT | {
     "model": DEFAULT["model"] | {"hdim": 16, "n_layer": 1},
     "train": DEFAULT["train"]

@@ -111,7 +111,7 @@ def create(path: Path, params: dict) -> Sandbox:
         capture_output=True,
         text=True,
     )
-    written = ("dvc.lock", "metrics/", "plots/")
+    written = ("dvc.lock", "metrics/", "plots/", "own/t")  # and the user's own images
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).exists() and not name.startswith(written):
             (path / name).parent.mkdir(parents=True, exist_ok=True)

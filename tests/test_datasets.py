@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from sklearn.datasets import load_digits
 
+from defaults import DIGITS
 from mnist_lstm import datasets, preparation
 from mnist_lstm.plumbing.params import DataParams
 
@@ -15,6 +16,16 @@ FETCHED = ["mnist", "fashion_mnist", "kmnist"]
 def test_params_and_catalogue_name_the_same_data_sets():
     allowed = get_args(DataParams.model_fields["name"].annotation)
     assert sorted(allowed) == sorted(datasets.NAMES)
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_the_classes_are_torchvisions(name):
+    theirs = datasets._torchvision(name).classes
+    ours = datasets.DATA_SETS[name].classes
+    assert len(ours) == 10
+    if name == "mnist":  # "7 - seven"
+        theirs = [label for label, _, _ in map(str.split, theirs)]
+    assert list(ours) == theirs
 
 
 @pytest.mark.parametrize("name", FETCHED)
@@ -46,7 +57,7 @@ def test_each_data_set_is_fetched_from_your_own_mirror(name, tmp_path, monkeypat
 
 def test_digits_are_the_same_four_files_without_a_network(tmp_path):
     datasets.fetch("digits", tmp_path)
-    train, test = preparation.read_splits(tmp_path)
+    train, test = preparation.read_splits(tmp_path, DIGITS)
     assert train.images.shape == (1437, 28, 28)
     assert test.images.shape == (360, 28, 28)
     digits = load_digits()

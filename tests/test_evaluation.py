@@ -9,7 +9,7 @@ from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.splits import Split
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-FOUR = Split(torch.zeros(4, 1, 1).byte(), torch.tensor([0, 2, 1, 0]), n_class=3)
+FOUR = Split(torch.zeros(4, 1, 1).byte(), torch.tensor([0, 2, 1, 0]), tuple("abc"))
 
 
 def test_score_is_the_share_that_is_right_and_the_mean_cross_entropy():

@@ -4,7 +4,9 @@ import matplotlib
 import pandas as pd
 import pytest
 import torch
+from matplotlib.image import imread
 
+from defaults import DIGITS
 from mnist_lstm import figures
 from mnist_lstm.gates import Gates
 
@@ -58,8 +60,8 @@ def test_the_learning_curve_has_a_line_for_each_split():
 
 
 def test_the_confusion_counts_each_pair_of_classes():
-    table = pd.DataFrame({"actual": [0, 0, 1, 2], "predicted": [0, 2, 1, 2]})
-    axes = figures.confusion(table).axes[0]
+    table = pd.DataFrame({"actual": list("aabc"), "predicted": list("acbc")})
+    axes = figures.confusion(table, list("abc")).axes[0]
     assert "3 of 4 right" in axes.get_title()
     counts = {text.get_position(): text.get_text() for text in axes.texts}
     assert counts[(2, 0)] == "1"  # predicted 2, actual 0
@@ -69,7 +71,7 @@ def test_the_confusion_counts_each_pair_of_classes():
 
 def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
     p = torch.eye(10).repeat(2, 3, 1)[:, :28]  # after row r, class r % 10
-    figure = figures.reading(IMAGES, torch.tensor([7, 1]), p)
+    figure = figures.reading(IMAGES, torch.tensor([7, 1]), p, DIGITS)
     image, heat = (axes.images[0].get_array() for axes in figure.axes[:2])
     assert (image == IMAGES[0].numpy()).all()
     assert heat.shape == (28, 10)
@@ -95,6 +97,78 @@ def test_the_gates_are_heat_maps_of_units_in_the_order_of_their_last_cell(n_unit
     last = shown["cell state"].images[0].get_array()[-1]
     assert (last[1:] >= last[:-1]).all()
     assert f"{n_shown} of {n_unit}" in figure.get_suptitle()
+
+
+FASHION = ["T-shirt/top", "Ankle boot", "Bag"]
+MANY = [f"n{i:08d} of a thousand" for i in range(1000)]
+
+
+def test_a_class_has_a_name_that_the_figures_can_draw():
+    assert figures.drawable(DIGITS) == list(DIGITS)
+    assert figures.drawable(FASHION) == FASHION
+    assert figures.drawable(["é", "お", "cost $"]) == ["é", "#1", r"cost \$"]
+    short = figures.drawable(MANY)
+    assert max(map(len, short)) <= 14
+    assert len(set(short)) == 1000
+    assert figures.drawable(["a" * 99, "a" * 98, "b" * 99])[:2] == ["#0", "#1"]
+
+
+@pytest.mark.parametrize("name", ["$a$", r"$\frac{", r"\$", "_^{}"])
+def test_a_name_is_drawn_as_it_is_spelt(name, tmp_path):
+    (drawn,) = figures.drawable([name])
+    table = TABLE.assign(actual=drawn, predicted=drawn)
+    figure = figures.samples(IMAGES, table)
+    figures.save_figure(figure, tmp_path / "x.png")  # a formula would be refused here
+    text, is_formula = figure.axes[0].title._preprocess_math(drawn)
+    assert (text, bool(is_formula)) == (name, False)
+
+
+def test_long_names_stand_in_two_lines_that_do_not_touch():
+    table = pd.DataFrame({"actual": FASHION[0], "predicted": FASHION[1]}, index=range(25))
+    figure = figures.samples(IMAGES[[0] * 25], table)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_title() == "Pred:Ankle boot\nLabel:T-shirt/top"
+    first, second, *_ = figure.axes
+    below = figure.axes[5]
+    assert first.title.get_window_extent().x1 < second.title.get_window_extent().x0
+    assert below.title.get_window_extent().y1 < first.get_window_extent().y0
+
+
+@pytest.mark.parametrize(("n_class", "n_shown"), [(2, 2), (10, 10), (26, 26), (1000, 30)])
+def test_the_confusion_shows_as_many_classes_as_it_has_room_for(n_class, n_shown, tmp_path):
+    classes = figures.drawable(MANY[:n_class])
+    table = pd.DataFrame({"actual": classes * 3, "predicted": classes * 3})
+    table.loc[0, "predicted"] = classes[-1]  # taken for the last one
+    figure = figures.confusion(table, classes)
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert len(names) == n_shown
+    assert (names[0], names[-1]) == (classes[0], classes[-1])
+    counts = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+    assert counts[(n_shown - 1, 0)] == "1"
+    assert ("30 of 1,000 classes" in figure.axes[0].get_title()) == (n_class == 1000)
+    figures.save_figure(figure, tmp_path / "x.png")
+    assert max(imread(tmp_path / "x.png").shape) <= 1600
+
+
+def test_the_reading_shows_the_likeliest_of_many_classes():
+    p = torch.zeros(2, 28, 1000)
+    p[:, :14, 7] = p[:, 14:, 993] = 0.6
+    p[:, :, 500:508] = 0.01
+    figure = figures.reading(IMAGES, torch.tensor([7, 993]), p, MANY)
+    heat = figure.axes[1]
+    assert heat.images[0].get_array().shape == (28, 10)
+    names = [text.get_text() for text in heat.get_xticklabels()]
+    assert names == [MANY[i] for i in (7, *range(500, 508), 993)]
+    assert f"Pred:{MANY[993]}" in titles(figure)
+
+
+@pytest.mark.parametrize(("length", "width"), [(40, 20), (20, 50)])
+def test_the_probabilities_are_as_tall_as_an_image_of_any_shape(length, width):
+    images = torch.zeros(5, length, width).byte()
+    figure = figures.reading(images, torch.arange(5), torch.rand(5, length, 10), DIGITS)
+    figure.draw_without_rendering()
+    image, heat = (axes.get_window_extent() for axes in figure.axes[:2])
+    assert image.height == pytest.approx(heat.height, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from defaults import model_params
+from defaults import DIGITS, model_params
 from mnist_lstm import device
-from mnist_lstm.model import LSTMClassifier, load_model, save_model
+from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
 from mnist_lstm.plumbing.errors import ModelError, TensorFileError
 from mnist_lstm.splits import save_split
 from mnist_lstm.tensorfile import save_tensors
 
 PARAMS = model_params(hdim=16)
+READS = Reads(DIGITS, "mnist", 28)
 
 
 @pytest.fixture
@@ -103,12 +104,13 @@ def test_dropout_is_between_layers_and_while_training_alone(model):
 
 def test_a_model_comes_back_as_it_was_saved(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(model, path)
+    save_model(model, path, READS)
     x = torch.rand(4, 28, 28)
     loaded = load_model(path, PARAMS)
     assert torch.equal(loaded(x), model(x))
     assert not loaded.training
-    save_model(loaded, tmp_path / "again")
+    assert loaded.reads == READS
+    save_model(loaded, tmp_path / "again", loaded.reads)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
@@ -119,7 +121,7 @@ def test_a_missing_model_says_which_stage_writes_it(tmp_path):
 
 def test_a_model_of_other_params_is_refused_with_what_differs(model, tmp_path):
     path = tmp_path / "model.safetensors"
-    save_model(model, path)
+    save_model(model, path, READS)
     with pytest.raises(ModelError) as caught:
         load_model(path, PARAMS.model_copy(update={"hdim": 17, "n_layer": 1}))
     assert str(caught.value) == (
@@ -145,10 +147,29 @@ def test_weights_of_another_form_are_refused_by_name(model, tmp_path, name, valu
     path = tmp_path / "model.safetensors"
     weights = model.state_dict() | {name: values}
     weights = {name: values for name, values in weights.items() if values is not None}
-    save_tensors(path, weights, {"model": PARAMS.model_dump()})
+    metadata = {"model": PARAMS.model_dump(), "reads": READS._asdict()}
+    save_tensors(path, weights, metadata)
     with pytest.raises(ModelError) as caught:
         load_model(path, PARAMS)
     assert str(caught.value).startswith(f"{path}: {name} {found}")
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        None,
+        [],
+        {"classes": list(DIGITS)},
+        READS._asdict() | {"classes": "0123456789"},
+        READS._asdict() | {"classes": ["a", "b"]},
+        READS._asdict() | {"length": "28"},
+    ],
+)
+def test_a_model_that_does_not_say_what_it_reads_is_refused(model, tmp_path, reads):
+    path = tmp_path / "x"
+    save_tensors(path, model.state_dict(), {"model": PARAMS.model_dump(), "reads": reads})
+    with pytest.raises(ModelError, match="x: not a model; the stage `train`"):
+        load_model(path, PARAMS)
 
 
 def test_tensors_that_are_no_model_are_refused_by_name(split, tmp_path):

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import ImageOps
 
-from defaults import DEFAULT, model_params
+from defaults import DEFAULT, DIGITS, model_params
 from mnist_lstm import page
-from mnist_lstm.model import LSTMClassifier, load_model, save_model
+from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
 from mnist_lstm.picture import open_picture, prepare
 from mnist_lstm.plumbing.errors import PageError
 from mnist_lstm.plumbing.params import ModelParams, load_params
@@ -81,7 +81,8 @@ def default_size(built, tmp_path_factory):
     with torch.no_grad():
         for values in model.parameters():
             values.mul_(3)  # as large as those of a trained one
-    save_model(model, project.path / "models/model.safetensors")
+    reads = Reads(DIGITS, "mnist", 28)
+    save_model(model, project.path / "models/model.safetensors", reads)
     project.run("python", "stages/export.py", PYTHONPATH="src")
     return project
 

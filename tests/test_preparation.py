@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from defaults import DIGITS
 from mnist_lstm import idx, preparation
 from mnist_lstm.datasets import FILES
 from mnist_lstm.plumbing.errors import ParamsError, PreparationError
@@ -25,7 +26,7 @@ def raw(tmp_path):
 
 
 def test_images_and_labels_are_read_as_they_lie(raw):
-    train, test = preparation.read_splits(raw(2, [7, 0]))
+    train, test = preparation.read_splits(raw(2, [7, 0]), DIGITS)
     assert train.images[1].flatten().tolist() == list(range(12, 24))
     assert train.labels.tolist() == [7, 0]
     assert test.labels.tolist() == [0]
@@ -34,20 +35,20 @@ def test_images_and_labels_are_read_as_they_lie(raw):
 def test_counts_that_differ_are_refused_with_both_files(raw):
     found = r"labels.*: 3 labels for the 2 images of .*images"
     with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(2, [1, 2, 3]))
+        preparation.read_splits(raw(2, [1, 2, 3]), DIGITS)
 
 
 def test_sizes_that_differ_are_refused_with_both_files(raw):
     found = r"t10k-images.*: images of \[5, 4\], those of train-images.* are \[3, 4\]"
     with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(1, [1], test_shape=(1, 5, 4)))
+        preparation.read_splits(raw(1, [1], test_shape=(1, 5, 4)), DIGITS)
 
 
 @pytest.mark.parametrize("label", [10, 255])
 def test_a_label_that_is_no_class_is_refused_with_its_place(raw, label):
     found = f"label {label} at index 1, expected 0 to 9"
     with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(2, [9, label]))
+        preparation.read_splits(raw(2, [9, label]), DIGITS)
 
 
 def test_no_validation_split_unless_asked_for(split):
@@ -87,7 +88,7 @@ def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
 )
 def test_a_class_of_one_image_cannot_be_in_both_splits(raw, labels, named):
     labels = labels + [9] * 20
-    train, _ = preparation.read_splits(raw(len(labels), labels))
+    train, _ = preparation.read_splits(raw(len(labels), labels), DIGITS)
     with pytest.raises(ParamsError) as caught:
         preparation.hold_out(train, 12, seed=0)
     assert str(caught.value) == (

@@ -128,6 +128,12 @@ EDITS = {
         "c = i * g + f * c",
         ["describe", "plot"],
     ),
+    "how own pictures are scaled": (
+        "src/mnist_lstm/imagefolder.py",
+        "Resampling.BILINEAR",
+        "Resampling.BICUBIC",
+        ["prepare"],
+    ),
     "the colour of a mistake": (
         "src/mnist_lstm/figures.py",
         '"tab:red"',
@@ -173,6 +179,12 @@ def test_what_follows_runs_where_an_output_changed(copy):
     assert ran(copy.dvc("repro")) == ["evaluate", "plot", "export"]
     edit(copy, *EDITS["a column of a table of describe"][:3])
     assert ran(copy.dvc("repro")) == ["describe"]
+
+
+def test_what_only_own_images_go_through_trains_no_other_data_set(copy):
+    edit(copy, *EDITS["how own pictures are scaled"][:3])
+    copy.set_params({"prepare": {"picture": "scale", "height": 9, "test_size": 0.5}})
+    assert ran(copy.dvc("repro")) == ["prepare"]
 
 
 def test_a_new_parameter_of_a_figure_only_draws(copy):

@@ -1,8 +1,11 @@
 import pandas as pd
 import pytest
+import torch
 
 from mnist_lstm.plumbing.errors import OutputError, TableError
 from mnist_lstm.results import read_history, read_metrics, read_predictions
+from mnist_lstm.splits import Split
+from mnist_lstm.tables import write_csv
 
 HISTORY = (
     "heldout,epoch,train_loss,train_accuracy,heldout_loss,heldout_accuracy\n"
@@ -21,11 +24,22 @@ def predictions(split):
     return "\n".join(lines) + "\n"
 
 
+def test_names_are_read_as_they_are_spelt(tmp_path):
+    names = ("01", "1.0", "NA", "nan", "True", "null", 'a,"b"', " c")
+    test = Split(torch.zeros(8, 1, 1).byte(), torch.arange(8), names)
+    path = tmp_path / "t.csv"
+    rows = {"actual": names, "predicted": names, "probability": 0.5}
+    write_csv(path, pd.DataFrame(rows))
+    table = read_predictions(path, test)
+    assert tuple(table.actual) == tuple(table.predicted) == names
+    assert table.probability.to_list() == [0.5] * 8
+
+
 def test_the_tables_come_back_as_numbers(tmp_path, split, predictions):
     path = tmp_path / "t.csv"
     path.write_text(predictions)
     table = read_predictions(path, split)
-    assert table.actual.tolist() == split.labels.tolist()
+    assert table.actual.tolist() == [str(label) for label in split.labels.tolist()]
     assert (table.actual != table.predicted).sum() == 20
     path.write_text(HISTORY)
     assert read_history(path).heldout_accuracy.tolist() == [0.1, 0.95]
@@ -109,16 +123,16 @@ def test_a_history_that_cannot_be_is_refused_with_its_line(tmp_path, old, new, f
         (
             "\n1,1,0.5",
             "\n77,1,0.5",
-            "line 3: actual is '77', expected the label of the test",
+            "line 3: actual is '77', expected the class of the test",
         ),
-        ("\n1,1,0.5", "\none,1,0.5", "line 3: actual is 'one', expected the label"),
+        ("\n1,1,0.5", "\none,1,0.5", "line 3: actual is 'one', expected the class"),
         (
             "\n1,1,0.5",
             "\n1,77,0.5",
-            "line 3: predicted is '77', expected a class from 0 to 9",
+            "line 3: predicted is '77', expected a class of the test",
         ),
-        ("\n1,1,0.5", "\n1,,0.5", "line 3: predicted is '', expected a class from 0 to 9"),
-        ("\n1,1,0.5", "\n1,1.5,0.5", "line 3: predicted is '1.5', expected a class from"),
+        ("\n1,1,0.5", "\n1,,0.5", "line 3: predicted is '', expected a class of the test"),
+        ("\n1,1,0.5", "\n1,1.5,0.5", "line 3: predicted is '1.5', expected a class of"),
         (
             "\n1,1,0.5",
             "\n1,1,50%",

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from defaults import model_params
+from defaults import DIGITS, model_params
 from mnist_lstm.plumbing.errors import ParamsError, SplitError, TensorFileError
-from mnist_lstm.splits import load_split, save_split, to_input
-from mnist_lstm.tensorfile import save_tensors
+from mnist_lstm.splits import Split, load_split, save_split, to_input
+from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 PARAMS = model_params()
 
@@ -16,7 +16,7 @@ def test_a_split_comes_back_as_it_was_saved(split, tmp_path):
     assert torch.equal(loaded.images, split.images)
     assert torch.equal(loaded.labels, split.labels)
     assert loaded.labels.dtype == torch.int64
-    assert loaded.n_class == 10
+    assert (loaded.classes, loaded.picture) == (DIGITS, "mnist")
 
 
 def test_the_same_split_is_the_same_file(split, tmp_path):
@@ -51,31 +51,55 @@ IMAGES = torch.zeros(3, 28, 28).byte()
 LABELS = torch.zeros(3).byte()
 
 
+TEN = list(DIGITS)
+MANY = [str(i) for i in range(1000)]
+
+
 @pytest.mark.parametrize(
-    ("content", "n_class"),
+    ("content", "classes"),
     [
-        ({"images": IMAGES.float(), "labels": LABELS}, 10),
-        ({"images": IMAGES, "labels": LABELS.long()}, 10),
-        ({"images": IMAGES[0], "labels": LABELS}, 10),
-        ({"images": IMAGES, "labels": torch.zeros(4).byte()}, 10),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, 10),
-        ({"images": IMAGES[:, :0], "labels": LABELS}, 10),
-        ({"images": IMAGES, "labels": LABELS}, True),
-        ({"images": IMAGES, "labels": LABELS + 10}, 10),
+        ({"images": IMAGES.float(), "labels": LABELS}, TEN),
+        ({"images": IMAGES, "labels": LABELS.long()}, TEN),
+        ({"images": IMAGES, "labels": LABELS.short()}, TEN),
+        ({"images": IMAGES, "labels": LABELS}, MANY),
+        ({"images": IMAGES, "labels": LABELS.short() - 1}, MANY),
+        ({"images": IMAGES, "labels": LABELS.short() + 1000}, MANY),
+        ({"images": IMAGES[0], "labels": LABELS}, TEN),
+        ({"images": IMAGES, "labels": torch.zeros(4).byte()}, TEN),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, TEN),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, TEN),
+        ({"images": IMAGES, "labels": LABELS + 10}, TEN),
         ({"images": IMAGES, "labels": LABELS}, None),
-        ({"images": IMAGES, "labels": LABELS}, "10"),
-        ({"images": IMAGES}, 10),
-        ({"rnn.weight_ih_l0": torch.zeros(3)}, 10),
+        ({"images": IMAGES, "labels": LABELS}, 10),
+        ({"images": IMAGES, "labels": LABELS}, "0123456789"),
+        ({"images": IMAGES, "labels": LABELS}, []),
+        ({"images": IMAGES, "labels": LABELS}, list(range(10))),
+        ({"images": IMAGES, "labels": LABELS}, ["a", "b", "a"]),
+        ({"images": IMAGES}, TEN),
+        ({"rnn.weight_ih_l0": torch.zeros(3)}, TEN),
     ],
 )
-def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, n_class):
+def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, classes):
     path = tmp_path / "x.safetensors"
-    save_tensors(path, content, {"n_class": n_class})
+    save_tensors(path, content, {"classes": classes})
     with pytest.raises(SplitError) as caught:
         load_split(path, PARAMS)
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{path}: no prepared split: found ")
-    assert "expected images uint8 [N x L x Q] and labels uint8 [N]" in line
+    assert "expected images uint8 [N x L x Q], their labels [N], uint8" in line
+
+
+@pytest.mark.parametrize(("n_class", "n_byte"), [(2, 1), (256, 1), (257, 2), (1000, 2)])
+def test_labels_take_as_few_bytes_as_the_classes_need(tmp_path, n_class, n_byte):
+    path = tmp_path / "x.safetensors"
+    classes = tuple(f"class {i}" for i in range(n_class))
+    labels = torch.arange(n_class)
+    save_split(Split(torch.zeros(n_class, 1, 28).byte(), labels, classes), path)
+    loaded = load_split(path, model_params(ydim=n_class))
+    assert loaded.classes == classes
+    assert torch.equal(loaded.labels, labels)
+    tensors, _ = load_tensors(path, "prepare")
+    assert tensors["labels"].element_size() == n_byte
 
 
 @pytest.mark.parametrize(
@@ -95,3 +119,14 @@ def test_a_model_that_does_not_fit_the_data_is_refused_by_name(
     assert str(caught.value) == (
         f"params.yaml: model.{key} must be {fits} in {path}, got {value}"
     )
+
+
+def test_all_that_does_not_fit_is_told_at_once(split, tmp_path):
+    path = tmp_path / "x.safetensors"
+    save_split(split, path)
+    with pytest.raises(ParamsError) as caught:
+        load_split(path, model_params(xdim=27, ydim=11))
+    assert [line.split()[1] for line in str(caught.value).splitlines()] == [
+        "model.xdim",
+        "model.ydim",
+    ]

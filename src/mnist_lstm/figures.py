@@ -5,13 +5,17 @@ Figures are made without pyplot: no window, no state, and half the time to impor
 
 import io
 import math
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
@@ -24,9 +28,27 @@ _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
 _RIGHT, _WRONG = "black", "tab:red"
 _DPI = 100
 _SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
-_MOST_CLASSES = 12  # in a figure of class probabilities
 _N_UNIT = 32  # of an LSTM, in a heat map
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
+_LONGEST = 14  # characters of a class's name
+_N_CONFUSED = 30  # classes for which the confusion has room
+_N_READ = 10  # classes beside an image in the reading
+
+
+def drawable(classes: Sequence[str]) -> list[str]:
+    """Return what the figures call the classes: short, each another, in the font's signs.
+
+    A name of which the font lacks a character, or which is like another once it is short,
+    becomes the number of its class: "#7".
+    """
+    known = get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own
+    short = [_shortened(name, _LONGEST) for name in classes]
+    count = Counter(short)
+    names = [
+        name if count[name] == 1 and all(ord(c) in known for c in name) else f"#{i}"
+        for i, name in enumerate(short)
+    ]
+    return [name.replace("$", r"\$") for name in names]  # which begins a formula
 
 
 @_own_style
@@ -37,12 +59,11 @@ def samples(images: Tensor, table: pd.DataFrame) -> Figure:
         images: uint8 [M x L x Q].
         table: M rows with ``actual`` and ``predicted``.
     """
-    figure, grid = _grid(len(images), "Test images: prediction and label")
-    for axes, image, row in zip(grid, images, table.itertuples(), strict=False):
-        _draw_image(axes, image)
-        color = _RIGHT if row.predicted == row.actual else _WRONG
-        axes.set_title(f"Pred:{row.predicted}, Label:{row.actual}", color=color)
-    return figure
+    titles = [
+        (f"Pred:{row.predicted}", f"Label:{row.actual}", row.predicted == row.actual)
+        for row in table.itertuples()
+    ]
+    return _grid(images, titles, "Test images: prediction and label", fontsize=12)
 
 
 @_own_style
@@ -53,18 +74,12 @@ def mistakes(images: Tensor, table: pd.DataFrame) -> Figure:
         images: uint8 [M x L x Q], none where the model makes no mistake.
         table: M rows with ``actual``, ``predicted`` and ``probability``.
     """
-    title = "Test images: the most confident mistakes"
-    if not len(images):
-        title = "Test images: no mistakes"
-    figure, grid = _grid(len(images), title)
-    for axes, image, row in zip(grid, images, table.itertuples(), strict=False):
-        _draw_image(axes, image)
-        axes.set_title(
-            f"Pred:{row.predicted} ({row.probability:.1%}), Label:{row.actual}",
-            color=_WRONG,
-            fontsize=9,
-        )
-    return figure
+    titles = [
+        (f"Pred:{row.predicted} ({row.probability:.1%})", f"Label:{row.actual}", False)
+        for row in table.itertuples()
+    ]
+    what = "the most confident mistakes" if titles else "no mistakes"
+    return _grid(images, titles, f"Test images: {what}", fontsize=9)
 
 
 @_own_style
@@ -102,38 +117,41 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 
 
 @_own_style
-def confusion(table: pd.DataFrame) -> Figure:
+def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Draw how often each class was taken for which; colour shows the mistakes only.
+
+    Of many classes, those with the most mistakes are shown.
 
     Args:
         table: a row an image, with ``actual`` and ``predicted``.
+        classes: the names of all classes, in their order.
     """
-    classes = sorted(set(table.actual) | set(table.predicted))
-    counts = pd.crosstab(table.actual, table.predicted)
-    counts = counts.reindex(index=classes, columns=classes, fill_value=0)
-    right = sum(counts.loc[c, c] for c in classes)
-    wrong = counts.copy()
-    for c in classes:
-        wrong.loc[c, c] = 0
+    counts = _count_pairs(table, classes)
+    title = f"Test split: {counts.trace():,} of {len(table):,} right, mistakes in colour"
+    wrong = counts - np.diag(counts.diagonal())
+    if len(classes) > _N_CONFUSED:
+        title += f"\n{_N_CONFUSED} of {len(classes):,} classes, those with most mistakes"
+        most = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_N_CONFUSED]
+        shown = np.sort(most)
+        counts, wrong = (matrix[np.ix_(shown, shown)] for matrix in (counts, wrong))
+        classes = [classes[i] for i in shown]
 
-    figure = _figure(7, 6.4)
+    more = 0.4 * max(0, len(classes) - 10)  # inches
+    figure = _figure(7 + more, 6.4 + more)
     axes = figure.subplots()
-    axes.set_title(f"Test split: {right:,} of {len(table):,} right, mistakes in colour")
-    image = axes.imshow(wrong.to_numpy(), cmap="Reds", vmin=0)
-    for i, actual in enumerate(classes):
-        for j, predicted in enumerate(classes):
-            count = counts.loc[actual, predicted]
-            dark = wrong.loc[actual, predicted] > wrong.to_numpy().max() / 2
-            axes.text(
-                j,
-                i,
-                count or "",
-                ha="center",
-                va="center",
-                color="white" if dark else "black",
-                fontweight="bold" if i == j else "normal",
-            )
-    axes.set_xticks(range(len(classes)), classes)
+    axes.set_title(title)
+    image = axes.imshow(wrong, cmap="Reds", vmin=0)
+    for (i, j), count in np.ndenumerate(counts):
+        axes.text(
+            j,
+            i,
+            count or "",
+            ha="center",
+            va="center",
+            color="white" if wrong[i, j] > wrong.max() / 2 else "black",
+            fontweight="bold" if i == j else "normal",
+        )
+    axes.set_xticks(range(len(classes)), classes, rotation=_rotation(classes))
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
@@ -142,31 +160,30 @@ def confusion(table: pd.DataFrame) -> Figure:
 
 
 @_own_style
-def reading(images: Tensor, labels: Tensor, probabilities: Tensor) -> Figure:
+def reading(
+    images: Tensor, labels: Tensor, probabilities: Tensor, classes: Sequence[str]
+) -> Figure:
     """Draw, row beside row, an image and the class probabilities once that row is read.
+
+    Of many classes, those that were the most probable after some row are shown.
 
     Args:
         images: uint8 [M x L x Q].
         labels: int [M].
         probabilities: float [M x L x classes], after each step.
+        classes: their names.
     """
     titles = [
-        (f"Label:{label}", f"Pred:{p[-1].argmax()}")
+        (f"Label:{classes[label]}", f"Pred:{classes[p[-1].argmax()]}")
         for label, p in zip(labels, probabilities, strict=True)
     ]
-    names = [str(label) for label in range(probabilities.shape[2])]
-    return _readings(
-        images,
-        titles,
-        probabilities,
-        names,
-        "When does the LSTM make up its mind? Class probabilities as rows are read",
-    )
+    title = "When does the LSTM make up its mind? Class probabilities as rows are read"
+    return _readings(images, titles, probabilities, classes, title)
 
 
 @_own_style
 def predictions(
-    images: Tensor, files: list[str], probabilities: Tensor, names: list[str]
+    images: Tensor, files: list[str], probabilities: Tensor, classes: Sequence[str]
 ) -> Figure:
     """Draw what the model saw of pictures, and the class probabilities after each row.
 
@@ -174,38 +191,29 @@ def predictions(
         images: uint8 [M x L x Q], prepared.
         files: the name of each.
         probabilities: float [M x L x classes], after each step.
-        names: of the classes; the likeliest 12 are drawn.
+        classes: their names.
     """
-    # What is likeliest for one picture need not be for another.
-    shown = probabilities[:, -1].amax(0).topk(min(len(names), _MOST_CLASSES)).indices
-    shown = shown.sort().values
     titles = [
-        (_short(file, 16), f"{_short(names[p[-1].argmax()], 8)} {p[-1].max():.0%}")
+        (_shortened(file, 16).replace("$", r"\$"), f"{classes[p[-1].argmax()]} {sure}")
         for file, p in zip(files, probabilities, strict=True)
+        for sure in [f"{p[-1].max():.0%}"]
     ]
-    labels = [_short(names[i], 8) for i in shown]
     title = "What the LSTM saw, and what it believed after each row"
-    return _readings(images, titles, probabilities[:, :, shown], labels, title)
-
-
-def _short(text: str, length: int) -> str:
-    """Return ``text``, its middle left out where it is longer; no mathematics in it."""
-    if len(text) > length:
-        text = f"{text[: length // 2]}\u2026{text[-(length - length // 2 - 1) :]}"
-    return text.replace("$", r"\$")
+    return _readings(images, titles, probabilities, classes, title)
 
 
 def _readings(
     images: Tensor,
     titles: list[tuple[str, str]],
     probabilities: Tensor,
-    names: list[str],
+    classes: Sequence[str],
     title: str,
 ) -> Figure:
     n_column = min(5, len(images))
     n_row = math.ceil(len(images) / n_column)
     wide = 1.3  # an image, in widths of its probabilities
-    figure = _figure(max(5.2, 2.6 * n_column), 1.3 + 2.0 * n_row)
+    size, height = (12, 2.0) if max(map(len, classes)) <= 3 else (7, 2.6)
+    figure = _figure(max(5.2, 2.6 * n_column), 1.3 + height * n_row)
     figure.suptitle(title)
     grid = figure.subplots(
         n_row, 2 * n_column, squeeze=False, width_ratios=n_column * (wide, 1)
@@ -217,16 +225,15 @@ def _readings(
         pairs, images, titles, probabilities, strict=False
     ):
         _draw_image(left, image)
-        left.set_title(above)
+        left.set_title(above, fontsize=size)
         # As tall as the image: what stands beside a row was known once it was read.
-        heat = right.imshow(p.numpy(), vmin=0, vmax=1, aspect="auto")
-        right.set_box_aspect(wide)
+        shown = p.amax(0).topk(min(_N_READ, len(classes))).indices.sort().values
+        heat = right.imshow(p[:, shown].numpy(), vmin=0, vmax=1, aspect="auto")
+        right.set_box_aspect(wide * (image.shape[0] / image.shape[1]))
         right.set_axis_on()
-        right.set_title(beside)
-        upright = max(map(len, names)) > 2
-        right.set_xticks(
-            range(len(names)), names, fontsize=6, rotation=90 if upright else 0
-        )
+        right.set_title(beside, fontsize=size)
+        names = [classes[i] for i in shown]
+        right.set_xticks(range(len(names)), names, fontsize=6, rotation=_rotation(names))
         right.set_yticks([])
         right.set_xlabel("class", fontsize=8)
     figure.colorbar(heat, ax=grid, label="probability", location="bottom", shrink=0.4)
@@ -307,18 +314,57 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _grid(n: int, title: str) -> tuple[Figure, list[Axes]]:
-    """Return a square grid with room for ``n`` images, all axes off."""
-    side = max(1, math.ceil(math.sqrt(n)))
+def _grid(
+    images: Tensor, titles: list[tuple[str, str, bool]], title: str, fontsize: int
+) -> Figure:
+    """Draw images in a square grid, each under what was predicted and what it is.
+
+    Args:
+        images: uint8 [M x L x Q].
+        titles: of each image the two texts, and whether they are the same.
+        title: of the figure.
+        fontsize: of the titles, in points, where each pair of texts has room in one line.
+    """
+    side = max(1, math.ceil(math.sqrt(len(images))))
     inches = max(6, 2 * side)
     # Placed by hand: constrained layout would take seconds to find out as much.
     figure = Figure(figsize=(inches, inches + 0.6))
     figure.suptitle(title, fontsize=16)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.91, wspace=0.05, hspace=0.2)
+    room = 220 // fontsize  # characters
+    fits = all(len(f"{above}, {below}") <= room for above, below, _ in titles)
+    between, fontsize, space = (", ", fontsize, 0.2) if fits else ("\n", 8, 0.3)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.91, wspace=0.05, hspace=space)
     grid = list(figure.subplots(side, side, squeeze=False).flatten())
     for axes in grid:
         axes.set_axis_off()
-    return figure, grid
+    for axes, image, (above, below, same) in zip(grid, images, titles, strict=False):
+        _draw_image(axes, image)
+        color = _RIGHT if same else _WRONG
+        axes.set_title(f"{above}{between}{below}", color=color, fontsize=fontsize)
+    return figure
+
+
+def _count_pairs(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
+    """Return how often each class (row) was taken for each (column): int [C x C]."""
+    counts = np.zeros((len(classes), len(classes)), int)
+    actual, predicted = (
+        pd.Categorical(table[name], classes).codes for name in ("actual", "predicted")
+    )
+    np.add.at(counts, (actual, predicted), 1)
+    return counts
+
+
+def _shortened(name: str, most: int) -> str:
+    """Leave out what is in the middle: classes may differ at either end."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def _rotation(names: Sequence[str]) -> int:
+    """Return by how many degrees to turn the names below an axis: long ones stand."""
+    return 0 if max(map(len, names)) <= 2 else 90
 
 
 def _draw_image(axes: Axes, image: Tensor) -> None:

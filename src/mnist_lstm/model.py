@@ -4,6 +4,7 @@ It knows nothing of training. Sizes and names are those of the notebook it follo
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,14 @@ from torch.nn.functional import dropout
 from mnist_lstm.plumbing.errors import ModelError
 from mnist_lstm.plumbing.params import ModelParams
 from mnist_lstm.tensorfile import load_tensors, save_tensors
+
+
+class Reads(NamedTuple):
+    """What a trained model was made for; its weights do not tell."""
+
+    classes: tuple[str, ...]  # the name of what each logit stands for
+    picture: str  # how a picture becomes an image, as prepare.picture says
+    length: int  # L, the rows of an image
 
 
 class LSTMClassifier(nn.Module):
@@ -27,6 +36,7 @@ class LSTMClassifier(nn.Module):
         super().__init__()
         self.params = params
         self.precision = precision
+        self.reads = Reads((), "", 0)
         self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
         self.lin = nn.Linear(params.hdim, params.ydim)
         if params.init == "keras":
@@ -88,9 +98,10 @@ def _draw_as_keras(model: LSTMClassifier) -> None:
             values.chunk(4)[1].fill_(1)
 
 
-def save_model(model: LSTMClassifier, path: Path) -> None:
-    """Write the weights to ``path``, with the model's parameters."""
-    save_tensors(path, model.state_dict(), {"model": model.params.model_dump()})
+def save_model(model: LSTMClassifier, path: Path, reads: Reads) -> None:
+    """Write the weights to ``path``, with the model's parameters and what it ``reads``."""
+    metadata = {"model": model.params.model_dump(), "reads": reads._asdict()}
+    save_tensors(path, model.state_dict(), metadata)
 
 
 def load_model(
@@ -101,17 +112,22 @@ def load_model(
 ) -> LSTMClassifier:
     """Read a model of ``params`` from ``path`` onto ``device``, to evaluate it.
 
+    Its ``reads`` says what it was trained on; in a model that was not loaded it is empty.
+
     Raises:
         TensorFileError: no such file, or damaged.
         ModelError: other parameters, or weights that don't fit their sizes.
     """
     weights, metadata = load_tensors(path, writer="train")
-    trained = metadata.get("model")
-    if not isinstance(trained, dict):
+    trained, reads = metadata.get("model"), _reads(metadata.get("reads"))
+    if not isinstance(trained, dict) or not reads:
         raise ModelError.not_a_model(path)
     if trained != params.model_dump():
         raise ModelError.other_params(path, trained, params.model_dump())
+    if len(reads.classes) != params.ydim:
+        raise ModelError.not_a_model(path)
     model = LSTMClassifier(params, precision)
+    model.reads = reads
     expected, found = _forms(model.state_dict()), _forms(weights)
     for name in sorted(expected.keys() | found.keys()):
         if found.get(name) != expected.get(name):
@@ -119,6 +135,15 @@ def load_model(
             raise ModelError.other_form(path, name, *forms)
     model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def _reads(found: object) -> Reads | None:
+    """Return what JSON holds of :class:`Reads`; None where it is something else."""
+    if not isinstance(found, dict) or found.keys() != set(Reads._fields):
+        return None
+    if not isinstance(found["classes"], list) or not isinstance(found["length"], int):
+        return None
+    return Reads(tuple(map(str, found["classes"])), str(found["picture"]), found["length"])
 
 
 def _forms(tensors: dict[str, Tensor]) -> dict[str, str]:

@@ -99,6 +99,27 @@ def open_picture(data: bytes) -> Image.Image:
         raise PictureError.damaged(error) from None
 
 
+def image_of(picture: Image.Image, how: str, height: int, width: int) -> np.ndarray:
+    """Return ``picture`` as a model reads it: uint8 [height x width].
+
+    Args:
+        picture: of any size and mode.
+        how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
+        height: rows, L.
+        width: values in a row, Q.
+
+    Raises:
+        PictureError: MNIST's preparation finds no ink in it.
+    """
+    if how == "mnist":
+        return prepare(picture, height, width)
+    # Transparency lies on white. A picture of that size keeps its greys.
+    rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    grey = Image.alpha_composite(white, rgba).convert("L")
+    return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+
+
 def _plain(picture: Image.Image) -> Image.Image:
     """Return ``picture`` in RGBA, 8 bits a channel."""
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
@@ -135,7 +156,7 @@ def _darkness(grey: np.ndarray) -> np.ndarray:
     """Return how much of the paper's light is missing: float64 [H x W] in [0, 1]."""
     k = -(-max(grey.shape) // CELLS)
     cells = _averaged(grey, k)
-    usual = _spread(_around(cells, np.nanmedian), k, grey.shape)
+    usual = _spread(_around(cells, _median), k, grey.shape)
     if ((grey - usual) ** 3).sum() > 0:
         grey, cells = 255 - grey, 255 - cells
     closed = _around(_around(cells, np.nanmax), np.nanmin)
@@ -148,6 +169,14 @@ def _around(cells: np.ndarray, what: Callable, reach: int = AROUND) -> np.ndarra
     padded = np.pad(cells, reach, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
     return what(windows.reshape(*cells.shape, -1), axis=2)
+
+
+def _median(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return what ``np.nanmedian`` does, in a quarter of the time; NaN are sorted last."""
+    values = np.sort(values, axis)
+    n = np.count_nonzero(~np.isnan(values), axis, keepdims=True)
+    low, high = (np.take_along_axis(values, i, axis) for i in ((n - 1) // 2, n // 2))
+    return ((low + high) / 2).squeeze(axis)
 
 
 def _spread(cells: np.ndarray, k: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,11 +12,11 @@ script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to im
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lstm.picture import open_picture, prepare
+from mnist_lstm.picture import image_of, open_picture
 from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
@@ -40,7 +40,8 @@ class Prediction(NamedTuple):
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
-    model, names = load(arguments.model)
+    model = load(arguments.model)
+    names = model.reads.classes
     status = 0
     found = []
     for file, outcome in predictions(arguments.files, model):
@@ -76,8 +77,8 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path) -> tuple["LSTMClassifier", list[str]]:
-    """Return the model in ``path``, whatever params.yaml asks for, and its classes' names.
+def load(path: Path) -> "LSTMClassifier":
+    """Return the model in ``path``, whatever params.yaml asks for.
 
     Raises:
         TensorFileError: no such file, or damaged.
@@ -85,7 +86,6 @@ def load(path: Path) -> tuple["LSTMClassifier", list[str]]:
     """
     if not path.exists():
         raise ModelError.missing(path)
-    from mnist_lstm.classes import class_names
     from mnist_lstm.model import load_model
     from mnist_lstm.plumbing.params import ModelParams
     from mnist_lstm.tensorfile import load_tensors
@@ -95,7 +95,7 @@ def load(path: Path) -> tuple["LSTMClassifier", list[str]]:
         params = ModelParams(**metadata["model"])
     except (KeyError, TypeError, ValueError):
         raise ModelError.not_a_model(path) from None
-    return load_model(path, params), class_names(params)
+    return load_model(path, params)
 
 
 def predictions(
@@ -106,9 +106,10 @@ def predictions(
 
     from mnist_lstm.splits import to_input
 
+    _, picture, length = model.reads
     for file in files:
         try:
-            image = prepare(open_picture(read(file)), *[model.params.xdim] * 2)
+            image = image_of(open_picture(read(file)), picture, length, model.params.xdim)
         except PictureError as error:
             yield file, error
             continue
@@ -140,7 +141,7 @@ def read(file: str) -> bytes:
     return data
 
 
-def describe(prediction: Prediction, names: list[str]) -> dict[str, Any]:
+def describe(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
     """Return the two likeliest classes of a picture, with their probabilities."""
     p, classes = prediction.p[-1].topk(2)
     (first, second), (sure, other) = classes.tolist(), p.tolist()
@@ -165,7 +166,7 @@ def percent(p: float) -> str:
     return "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"
 
 
-def draw(found: list[Prediction], names: list[str], path: Path) -> None:
+def draw(found: list[Prediction], names: Sequence[str], path: Path) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``."""
     import torch
 
@@ -174,7 +175,9 @@ def draw(found: list[Prediction], names: list[str], path: Path) -> None:
     images = torch.stack([torch.from_numpy(each.image) for each in found])
     titles = [printable(Path(each.file).name) for each in found]
     p = torch.stack([each.p for each in found])
-    figures.save_figure(figures.predictions(images, titles, p, names), path)
+    figures.save_figure(
+        figures.predictions(images, titles, p, figures.drawable(names)), path
+    )
 
 
 if __name__ == "__main__":

@@ -5,19 +5,19 @@ from pathlib import Path
 import torch
 
 from mnist_lstm import idx
-from mnist_lstm.datasets import FILES, N_CLASS
+from mnist_lstm.datasets import FILES
 from mnist_lstm.plumbing.errors import ParamsError, PreparationError
 from mnist_lstm.splits import Split
 
 
-def read_splits(folder: Path) -> tuple[Split, Split]:
-    """Decode the train and the test split in ``folder``.
+def read_splits(folder: Path, classes: tuple[str, ...]) -> tuple[Split, Split]:
+    """Decode the train and the test split in ``folder``; labels stand for ``classes``.
 
     Raises:
         IdxError: a file that is damaged or no IDX file.
         PreparationError: counts or sizes that differ, or a label that is no class.
     """
-    train, test = (_read_part(folder, part) for part in ("train", "test"))
+    train, test = (_read_part(folder, part, classes) for part in ("train", "test"))
     sizes = [list(split.images.shape[1:]) for split in (train, test)]
     if sizes[0] != sizes[1]:
         path = folder / FILES["test-images"]
@@ -37,11 +37,12 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
     """
     if valid_size == 0:
         return {"train": train}
-    if not train.n_class <= valid_size <= len(train) - train.n_class:
-        raise ParamsError.valid_size(train.n_class, len(train), valid_size)
+    n_class = len(train.classes)
+    if not n_class <= valid_size <= len(train) - n_class:
+        raise ParamsError.valid_size(n_class, len(train), valid_size)
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
-        raise ParamsError.one_image(single, valid_size)
+        raise ParamsError.one_image([train.classes[i] for i in single], valid_size)
     # A second, and only where a split is asked for.
     from sklearn.model_selection import train_test_split
 
@@ -57,17 +58,18 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
     }
 
 
-def _read_part(folder: Path, part: str) -> Split:
+def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> Split:
     images_path = folder / FILES[f"{part}-images"]
     labels_path = folder / FILES[f"{part}-labels"]
     images = _tensor(idx.read(images_path, ndim=3))
     labels = _tensor(idx.read(labels_path, ndim=1))
     if len(images) != len(labels):
         raise PreparationError.counts(labels_path, len(labels), images_path, len(images))
-    if labels.max() >= N_CLASS:
-        at = int((labels >= N_CLASS).nonzero()[0])
-        raise PreparationError.label(labels_path, int(labels[at]), at, N_CLASS)
-    return Split(images, labels, N_CLASS)
+    n_class = len(classes)
+    if labels.max() >= n_class:
+        at = int((labels >= n_class).nonzero()[0])
+        raise PreparationError.label(labels_path, int(labels[at]), at, n_class)
+    return Split(images, labels, classes)
 
 
 def _tensor(array: idx.Array) -> torch.Tensor:

@@ -17,19 +17,21 @@ _ACCURACIES = ["train_accuracy", "heldout_accuracy"]
 def read_predictions(path: Path, test: Split) -> pd.DataFrame:
     """Return class, predicted class and its probability of each image of ``test``.
 
+    A class is its name as it is spelt: "01", "NA" and "True" are no values.
+
     Raises:
         TableError: no such file, or one that is not of these images.
     """
     table = _Table(path, _PREDICTIONS, "evaluate")
     if len(table.rows) != len(test):
         raise TableError.length(path, len(table.rows), len(test), "evaluate")
-    labels = pd.Series(test.labels.numpy())
-    classes = f"a class from 0 to {test.n_class - 1}"
-    table.check("predicted", table.numbers("predicted").isin(range(test.n_class)), classes)
-    right = table.numbers("actual") == labels
-    table.check("actual", right, "the label of the test image in this place")
+    known = table.rows.predicted.isin(test.classes)
+    table.check("predicted", known, "a class of the test images")
+    names = pd.Series([test.classes[label] for label in test.labels.tolist()])
+    right = table.rows.actual == names
+    table.check("actual", right, "the class of the test image in this place")
     table.check_between("probability", 0, 1)
-    return table.numeric(_PREDICTIONS)
+    return table.numeric(["probability"])
 
 
 def read_history(path: Path) -> pd.DataFrame:

@@ -1,8 +1,9 @@
 """Prepared splits: saved, loaded, and handed out in batches on the device."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -17,19 +18,20 @@ class Split:
     """N labelled images, each read as L steps of Q values."""
 
     images: Tensor  # uint8 [N x L x Q]
-    labels: Tensor  # int64 [N] as loaded, uint8 before it is saved; each in [0, n_class)
-    n_class: int
+    labels: Tensor  # int64 [N] as loaded; each is the place of its name in `classes`
+    classes: tuple[str, ...]  # names, no two the same
+    picture: str = "mnist"  # how a picture becomes such an image, as prepare.picture says
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on ``device``."""
-        return Split(self.images.to(device), self.labels.to(device), self.n_class)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, indices: Tensor) -> "Split":
         """Return the images and labels at ``indices`` (int64 [M])."""
-        return Split(self.images[indices], self.labels[indices], self.n_class)
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def batches(
         self, size: int, order: Tensor | None = None, start: int = 0
@@ -58,9 +60,11 @@ def to_input(images: Tensor) -> Tensor:
 
 
 def save_split(split: Split, path: Path) -> None:
-    """Write ``split`` to ``path``, labels as uint8."""
-    tensors = {"images": split.images, "labels": split.labels.byte()}
-    save_tensors(path, tensors, {"n_class": split.n_class})
+    """Write ``split`` to ``path``, labels in as few bytes as they need."""
+    labels = split.labels.to(_label_type(split.classes))
+    tensors = {"images": split.images, "labels": labels}
+    metadata = {"classes": split.classes, "picture": split.picture}
+    save_tensors(path, tensors, metadata)
 
 
 def load_split(
@@ -74,28 +78,42 @@ def load_split(
         ParamsError: the model cannot read these images or tell these classes.
     """
     tensors, metadata = load_tensors(path, writer="prepare")
-    n_class = metadata.get("n_class")
-    if type(n_class) is not int or not _is_split(tensors, n_class):
+    classes, picture = metadata.get("classes"), str(metadata.get("picture"))
+    if not _are_classes(classes) or not _is_split(tensors, classes):
         found = {name: (v.dtype, list(v.shape)) for name, v in tensors.items()}
-        raise SplitError.of(path, found, n_class)
-    split = Split(tensors["images"], tensors["labels"].long(), n_class)
-    q = split.images.shape[2]
-    if params.xdim != q:
-        raise ParamsError.width(q, path, params.xdim)
-    if params.ydim != n_class:
-        raise ParamsError.classes(n_class, path, params.ydim)
+        raise SplitError.of(path, found, classes)
+    split = Split(tensors["images"], tensors["labels"].long(), tuple(classes), picture)
+    misfits = []
+    if params.xdim != (q := split.images.shape[2]):
+        misfits.append(ParamsError.width(q, path, params.xdim))
+    if params.ydim != (n_class := len(classes)):
+        misfits.append(ParamsError.classes(n_class, path, params.ydim))
+    if misfits:
+        raise ParamsError(*map(str, misfits))
     return split.to(torch.device(device))
 
 
-def _is_split(tensors: dict[str, Tensor], n_class: int) -> bool:
+def _are_classes(found: object) -> TypeGuard[list[str]]:
+    """Say whether JSON holds the names of classes: texts, no two the same."""
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        return False
+    return 0 < len(found) == len(set(found))
+
+
+def _label_type(classes: Sequence[str]) -> torch.dtype:
+    return torch.uint8 if len(classes) <= 256 else torch.int16
+
+
+def _is_split(tensors: dict[str, Tensor], classes: Sequence[str]) -> bool:
     """Say whether these are uint8 images [N x L x Q], none empty, and their labels [N]."""
     if tensors.keys() != {"images", "labels"}:
         return False
     images, labels = tensors["images"], tensors["labels"]
     return (
-        images.dtype == labels.dtype == torch.uint8
+        images.dtype == torch.uint8
+        and labels.dtype == _label_type(classes)
         and images.dim() == 3
         and labels.shape == images.shape[:1]
         and images.numel() > 0
-        and int(labels.max()) < n_class
+        and 0 <= int(labels.min()) <= int(labels.max()) < len(classes)
     )

@@ -16,7 +16,7 @@ from mnist_lstm.results import read_history, read_predictions
 from mnist_lstm.splits import Split
 
 LABELS = torch.arange(12) % 10
-SPLIT = Split(torch.zeros(12, 2, 2).byte(), LABELS, 10)
+SPLIT = Split(torch.zeros(12, 2, 2).byte(), LABELS, tuple("0123456789"))
 PREDICTIONS = "actual,predicted,probability\n" + "".join(
     f"{y},{(y + i % 2) % 10},0.{i}5\n" for i, y in enumerate(LABELS.tolist())
 )

@@ -16,7 +16,7 @@ from damage import damaged
 from feeding import feed
 from hypothesis import strategies as st
 
-from mnist_lstm.model import LSTMClassifier, load_model, save_model
+from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import ModelParams, load_params
 from mnist_lstm.splits import Split, load_split, save_split
@@ -69,7 +69,7 @@ def whole(draw: st.DrawFn) -> bytes:
         )
     }
     metadata = draw(
-        st.dictionaries(st.sampled_from(["n_class", "model", "classes", "x"]), JSON)
+        st.dictionaries(st.sampled_from(["reads", "model", "classes", "picture"]), JSON)
     )
     path = Path(tempfile.gettempdir()) / "mnist-lstm-fuzz.safetensors"
     save_tensors(path, tensors, metadata)
@@ -79,10 +79,11 @@ def whole(draw: st.DrawFn) -> bytes:
 def ours(folder: Path, params: ModelParams) -> list[bytes]:
     """Return the bytes of a split, a model, and tensors of another program."""
     path = folder / "ours"
-    split = Split(torch.zeros(3, 4, params.xdim).byte(), torch.arange(3), params.ydim)
+    classes = tuple(map(str, range(params.ydim)))
+    split = Split(torch.zeros(3, 4, params.xdim).byte(), torch.arange(3), classes)
     save_split(split, path)
     files = [path.read_bytes()]
-    save_model(LSTMClassifier(params), path)
+    save_model(LSTMClassifier(params), path, Reads(classes, "mnist", 4))
     return [*files, path.read_bytes(), safetensors.torch.save({"a": torch.zeros(2)})]
 
 

@@ -6,6 +6,7 @@ stage. Each says in one line what was found, where, and what to do.
 
 import errno
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -178,6 +179,77 @@ class PreparationError(UserError):
         return cls(f"{path}: label {label} at index {at}, expected 0 to {n_class - 1}")
 
 
+class ImageFolderError(UserError):
+    """Own images that cannot be trained on: what is wrong, a line each."""
+
+    @classmethod
+    def all(cls, problems: Sequence[Self], most: int = 20) -> Self:
+        """Several ``problems`` at once, at ``most`` so many in full."""
+        lines = [str(problem) for problem in problems[:most]]
+        if more := len(problems) - most:
+            lines += [f"and {more:,} more"] if more > 0 else []
+        return cls(*lines)
+
+    @classmethod
+    def missing(cls, folder: Path) -> Self:
+        """No images at all."""
+        return cls(
+            f"{folder}: no images; each class is a folder of them, {folder}/CLASS/IMAGE "
+            "(`dvc exp run --temp` and `--queue` see only what Git or DVC tracks)"
+        )
+
+    @classmethod
+    def picture(cls, path: Path, reason: object) -> Self:
+        """A file that is no image which can be read, or is empty of ink."""
+        return cls(f"{path}: {reason}")
+
+    @classmethod
+    def misplaced(cls, path: Path, folder: Path) -> Self:
+        """An image that belongs to no class."""
+        return cls(f"{path}: in no folder of a class; expected {folder}/CLASS/IMAGE")
+
+    @classmethod
+    def linked(cls, path: Path) -> Self:
+        """A link to a folder."""
+        return cls(f"{path}: a link to a folder, and DVC does not look into it; copy it")
+
+    @classmethod
+    def irregular(cls, path: Path) -> Self:
+        """A link to nothing, a pipe, a socket."""
+        return cls(f"{path}: not a regular file")
+
+    @classmethod
+    def name(cls, path: Path) -> Self:
+        """A class whose name would break a line."""
+        return cls(f"{path}: the name of a class must be printable")
+
+    @classmethod
+    def n_class(cls, folder: Path, found: int, least: int, most: int) -> Self:
+        """Too few or too many classes."""
+        what = f"{found:,} class" + ("" if found == 1 else "es")
+        return cls(f"{folder}: {what} with images, expected {least} to {most:,}")
+
+    @classmethod
+    def unknown(cls, path: Path, folder: Path) -> Self:
+        """A class that is tested and not trained."""
+        return cls(f"{path}: a class of which {folder} has no image")
+
+    @classmethod
+    def one_image(cls, path: Path, test: Path) -> Self:
+        """A class that cannot be in both splits."""
+        return cls(f"{path}: one image; without images in {test} a class needs two")
+
+    @classmethod
+    def leak(cls, path: Path, other: Path) -> Self:
+        """A test image that is trained on."""
+        return cls(f"{path}: the same picture as {other}; remove one of them")
+
+    @classmethod
+    def two_classes(cls, path: Path, other: Path) -> Self:
+        """An image that is to be of two classes."""
+        return cls(f"{path}: the same picture as {other}, of another class; remove one")
+
+
 class OutputError(UserError):
     """What an earlier stage writes is missing or damaged."""
 
@@ -222,11 +294,12 @@ class SplitError(UserError):
     """A file whose tensors are no prepared split."""
 
     @classmethod
-    def of(cls, path: Path, found: dict, n_class: object) -> Self:
+    def of(cls, path: Path, found: dict, classes: object) -> Self:
         """Other tensors, or other labels, than a split has."""
         return cls(
-            f"{path}: no prepared split: found {found} and n_class {n_class}, expected "
-            "images uint8 [N x L x Q] and labels uint8 [N], each below n_class"
+            f"{path}: no prepared split: found {found} and classes "
+            f"{reprlib.repr(classes)}, expected images uint8 [N x L x Q], their labels "
+            "[N], uint8 or above 256 classes int16, and the names of the classes"
         )
 
 

@@ -26,6 +26,7 @@ Seed = Annotated[
 Rate = Annotated[float, Field(gt=0, lt=1e37, description="a number > 0 and < 1e37")]
 Amount = Annotated[float, Field(ge=0, lt=1e37, description="a number >= 0 and < 1e37")]
 Degrees = Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
+Part = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
 Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 
 
@@ -40,14 +41,18 @@ class _Section(pydantic.BaseModel):
 class DataParams(_Section):
     """Which data set."""
 
-    name: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+    name: Literal["mnist", "fashion_mnist", "kmnist", "digits", "own"]
 
 
 class PrepareParams(_Section):
-    """How the train images are split."""
+    """How the train images are split, and how own pictures become images."""
 
     valid_size: Size
+    test_size: Part
     seed: Seed
+    picture: Literal["mnist", "scale"]
+    height: Count
+    width: Count
 
 
 class ModelParams(_Section):

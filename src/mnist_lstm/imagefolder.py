@@ -1,0 +1,252 @@
+"""Own images in folders, a folder a class: found, checked, and read into splits.
+
+They lie in ``own/train/CLASS/IMAGE`` and, where the test images are chosen already, in
+``own/test/CLASS/IMAGE``. The names of the folders are the names of the classes. Neither
+the order in which a file system lists them nor the locale changes a byte.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mnist_lstm.picture import image_of, open_picture
+from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
+from mnist_lstm.plumbing.params import PrepareParams
+from mnist_lstm.plumbing.progress import bar
+from mnist_lstm.splits import Split
+
+ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
+)
+N_CLASS = (2, 1000)
+
+Problems = list[ImageFolderError]
+
+
+class _Image(NamedTuple):
+    path: Path
+    name: str  # of its class
+    content: str  # a hash of its pixels: the same in a PNG and a BMP
+    values: np.ndarray  # uint8 [L x Q]
+
+
+def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
+    """Read the train and the test split in ``folder``; print what is left out.
+
+    Without test images, ``params.test_size`` of each class's train images are tested on.
+
+    Raises:
+        ImageFolderError: a line for each thing wrong.
+    """
+    problems: Problems = [
+        ImageFolderError.linked(path)
+        for path in (folder, folder / "train", folder / "test")
+        if path.is_symlink()
+    ]
+    paths = {part: _find(folder / part, problems) for part in ("train", "test")}
+    problems += [
+        ImageFolderError.misplaced(path, folder / "train")
+        for path in sorted(folder.glob("*"))
+        if _is_image(path.name)
+    ]
+    problems += _check_classes(folder, paths)
+    train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
+    problems += _check_contents(train, test)
+    train, test = (_without_doubles(images) for images in (train, test))
+    if not test:
+        problems += [
+            ImageFolderError.one_image(images[0].path.parent, folder / "test")
+            for images in _by_class(train).values()
+            if len(images) == 1
+        ]
+    if problems:
+        raise ImageFolderError.all(problems)
+    if not test:
+        train, test = _draw_test(train, params.test_size, params.seed)
+        print(
+            f"{folder / 'test'}: no images; {params.test_size:.0%} of each class of "
+            f"{folder / 'train'} is held out for testing"
+        )
+    classes = sorted(paths["train"], key=_natural)
+    _tell_rare(folder, classes, train, test)
+    train_split, test_split = (
+        _split(part, classes, params.picture) for part in (train, test)
+    )
+    return train_split, test_split
+
+
+def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
+    """Return the paths of the images of each class that has any, in their order."""
+    found: dict[str, list[Path]] = {}
+    spelt: dict[str, str] = {}
+    empty, others = [], []
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(filter(_is_visible, folders), key=_natural)
+        problems += [
+            ImageFolderError.linked(here / name)
+            for name in folders
+            if (here / name).is_symlink()
+        ]
+        visible = sorted(filter(_is_visible, files), key=_natural)
+        images = [here / name for name in visible if _is_image(name)]
+        others += [here / name for name in visible if not _is_image(name)]
+        if here.parent != folder:
+            problems += [ImageFolderError.misplaced(path, folder) for path in images]
+        elif not images:
+            empty.append(here)
+        else:
+            name = unicodedata.normalize("NFC", here.name)  # macOS spells it otherwise
+            if not name.isprintable() or spelt.setdefault(name, here.name) != here.name:
+                problems.append(ImageFolderError.name(here))
+            problems += [
+                ImageFolderError.irregular(path) for path in images if not path.is_file()
+            ]
+            found[name] = [path for path in images if path.is_file()]
+    _tell(f"{folder}: no images, left out", empty)
+    _tell(f"{folder}: no images by their names, left out", others)
+    return found
+
+
+def _check_classes(folder: Path, paths: dict[str, dict[str, list[Path]]]) -> Problems:
+    if not paths["train"]:
+        return [ImageFolderError.missing(folder / "train")]
+    problems = [
+        ImageFolderError.unknown(images[0].parent, folder / "train")
+        for name, images in paths["test"].items()
+        if name not in paths["train"]
+    ]
+    least, most = N_CLASS
+    if not least <= len(paths["train"]) <= most:
+        n_class = len(paths["train"])
+        problems.append(ImageFolderError.n_class(folder / "train", n_class, least, most))
+    return problems
+
+
+def _read(
+    folder: Path,
+    paths: dict[str, list[Path]],
+    params: PrepareParams,
+    problems: Problems,
+) -> list[_Image]:
+    """Read the images, class by class; what cannot be read becomes a problem."""
+    images = []
+    how = params.picture, params.height, params.width
+    with bar(sum(map(len, paths.values())), str(folder), " images") as progress:
+        for name in sorted(paths, key=_natural):
+            for path in paths[name]:
+                try:
+                    picture = open_picture(path.read_bytes())
+                    content = _hash(f"{picture.size}".encode() + picture.tobytes())
+                    images.append(_Image(path, name, content, image_of(picture, *how)))
+                except PictureError as error:
+                    problems.append(ImageFolderError.picture(path, error))
+                except OSError as error:
+                    problems.append(ImageFolderError.picture(path, error.strerror))
+                progress.update()
+    return images
+
+
+def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:
+    """Find pictures that lie in two classes, or in both splits."""
+    problems: Problems = []
+    first: dict[str, _Image] = {}
+    for image in train:
+        other = first.setdefault(image.content, image)
+        if other.name != image.name:
+            problems.append(ImageFolderError.two_classes(image.path, other.path))
+    tested: dict[str, _Image] = {}
+    for image in test:
+        if image.content in first:
+            problems.append(ImageFolderError.leak(image.path, first[image.content].path))
+            continue
+        other = tested.setdefault(image.content, image)
+        if other.name != image.name:
+            problems.append(ImageFolderError.two_classes(image.path, other.path))
+    return problems
+
+
+def _without_doubles(images: list[_Image]) -> list[_Image]:
+    """Keep each picture once: a double could be drawn for another split than its first."""
+    kept = {image.content: image for image in reversed(images)}.values()
+    first = {image.path for image in kept}
+    _tell(
+        "the same picture as another of its class, left out",
+        [image.path for image in images if image.path not in first],
+    )
+    return [image for image in images if image.path in first]
+
+
+def _draw_test(
+    images: list[_Image], share: float, seed: int
+) -> tuple[list[_Image], list[_Image]]:
+    """Split off ``share`` of each class, at least an image, at most all but one.
+
+    The hash of an image and of the seed decides. So an image that is added, removed or
+    renamed moves hardly another from one split to the other.
+    """
+    tested = set()
+    for members in _by_class(images).values():
+        drawn = sorted(members, key=lambda image: _hash(f"{seed} {image.content}".encode()))
+        n_test = min(max(1, round(share * len(members))), len(members) - 1)
+        tested |= {image.path for image in drawn[:n_test]}
+    train = [image for image in images if image.path not in tested]
+    return train, [image for image in images if image.path in tested]
+
+
+def _tell_rare(
+    folder: Path, classes: list[str], train: list[_Image], test: list[_Image]
+) -> None:
+    trained, tested = (_by_class(images) for images in (train, test))
+    rare = [name for name in classes if len(trained[name]) == 1]
+    _tell(f"{folder / 'train'}: one image of a class to learn from", rare)
+    untested = [name for name in classes if name not in tested]
+    _tell(f"{folder / 'test'}: no images of a class", untested)
+
+
+def _split(images: list[_Image], classes: list[str], picture: str) -> Split:
+    number = {name: i for i, name in enumerate(classes)}
+    labels = torch.tensor([number[image.name] for image in images])
+    values = np.stack([image.values for image in images])
+    return Split(torch.from_numpy(values), labels, tuple(classes), picture)
+
+
+def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
+    members: dict[str, list[_Image]] = defaultdict(list)
+    for image in images:
+        members[image.name].append(image)
+    return members
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".")
+
+
+def _is_image(name: str) -> bool:
+    return _is_visible(name) and name.lower().endswith(ENDINGS)
+
+
+def _natural(name: str) -> tuple:
+    """Return a key by which 2 comes before 10, whatever the locale."""
+    parts = re.split("([0-9]+)", unicodedata.normalize("NFC", name))
+    return (*(int(p) if i % 2 else p for i, p in enumerate(parts)), name)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _tell(what: str, which: Sequence[object], most: int = 5) -> None:
+    """Print what is no fault and may be none that was meant, with the first names."""
+    if which:
+        names = ", ".join(map(str, which[:most])) + (", ..." if len(which) > most else "")
+        print(printable(f"{what} ({len(which):,}): {names}"))

@@ -1,0 +1,195 @@
+"""One's own images through the real pipeline: what DVC runs when they change."""
+
+import json
+import re
+import shutil
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from defaults import TINY
+from sandbox import create, ran
+
+WORDS = "zero one two three four five six seven eight nine"
+NEW_TEST = "own/test: no images; 20% of each class of own/train is held out for testing"
+# An experiment in a folder of its own, which ends before it trains.
+TEMP = ("exp", "run", "--temp", "prepare", "-S", "prepare.valid_size=20")
+SCALED = TINY | {
+    "data": {"name": "own"},
+    "prepare": TINY["prepare"] | {"picture": "scale", "height": 12, "width": 5},
+    "model": TINY["model"] | {"xdim": 5, "ydim": 2, "hdim": 8},
+}
+
+
+def draw(seed, size=(10, 24)):
+    """Return a picture like no other."""
+    generator = np.random.default_rng(seed)
+    return Image.fromarray(generator.integers(0, 256, size[::-1], np.uint8))
+
+
+def write(folder, n):
+    """Write ``n`` pictures into ``folder``, the folder of a class."""
+    folder.mkdir(parents=True)
+    for i in range(n):
+        draw([*str(folder).encode(), i]).save(folder / f"{i}.png")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The README's example as it stands there, but for a small model; committed."""
+    sandbox = create(tmp_path_factory.mktemp("own") / "project", TINY)
+    page = sandbox.text("README.md").partition("<!-- own -->\n")[2]
+    block = re.match(r" *```bash\n(.*?) *```\n", page, re.DOTALL)[1]
+    sandbox.output = sandbox.run("bash", "-ec", textwrap.dedent(block))
+    sandbox.commit("Own images, tracked by DVC")
+    return sandbox
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    return run.copy(tmp_path / "own")
+
+
+def test_the_readmes_example_trains_on_own_images_under_their_names(run):
+    for line in (
+        NEW_TEST,
+        "to be read with model.xdim 8 and model.ydim 10",
+        "train: 1,438 images of [8, 8]",
+        "test: 359 images of [8, 8]",
+    ):
+        assert line in run.output.splitlines()
+    table = run.table("data/predictions.csv")
+    assert set(table.actual) == set(table.predicted) == set(WORDS.split())
+    accuracy = json.loads(run.text("metrics/evaluate.json"))["test"]["accuracy"]
+    assert accuracy == pytest.approx((table.actual == table.predicted).mean(), abs=1e-6)
+    assert accuracy > 0.7
+    by_class = run.table("plots/accuracy_by_class.csv")
+    assert by_class["class"].tolist() == sorted(WORDS.split())
+    assert set(run.table("plots/confusion.csv").actual) == set(WORDS.split())
+    assert len(list(run.path.glob("plots/*.png"))) == 5
+    assert "is empty" not in run.output
+    assert "WARNING" not in run.dvc("plots", "show")
+
+
+def test_what_changes_no_image_trains_nothing(own):
+    (own.path / "own/README.md").write_text("Mine.")
+    (own.path / "own/train/zero/.DS_Store").write_text("?")
+    assert "up to date" in own.dvc("status")
+    (own.path / "own/train/notes.txt").write_text("?")
+    first = own.path / "own/train/zero/0.png"
+    first.rename(first.with_name("00.png"))
+    output = own.dvc("repro")
+    assert ran(output) == ["prepare"]
+    assert (
+        "own/train: no images by their names, left out (1): own/train/notes.txt" in output
+    )
+
+
+def test_an_image_more_is_trained_on_and_without_it_nothing_runs(own):
+    more = own.path / "own/train/one/more.png"
+    draw(77).save(more)
+    output = own.dvc("repro", "prepare")
+    assert ran(output) == ["prepare"]
+    assert "train: 1,439 images" in output or "test: 360 images" in output
+    assert "train" in json.loads(own.dvc("status", "--json"))
+    more.unlink()
+    assert ran(own.dvc("repro")) == []
+
+
+def test_faults_are_told_and_what_was_made_before_is_restored(own):
+    path = own.path / "own/train/zero/0.png"
+    whole = path.read_bytes()
+    path.unlink()  # it may be a link into DVC's cache
+    path.write_bytes(whole[:50])
+    (own.path / "own/test/one").mkdir(parents=True)
+    shutil.copy(own.path / "own/train/one/1.png", own.path / "own/test/one/leak.png")
+    output = own.dvc("repro", ok=False)
+    lines = [line for line in output.splitlines() if ".png" in line]
+    assert len(lines) == 2
+    assert lines[0].startswith("error: own/train/zero/0.png: damaged")
+    assert lines[1].startswith(
+        "own/test/one/leak.png: the same picture as own/train/one/1."
+    )
+    assert "Traceback" not in output
+    path.write_bytes(whole)
+    shutil.rmtree(own.path / "own/test")
+    assert ran(own.dvc("repro")) == []
+
+
+def test_a_model_that_does_not_fit_is_told_all_at_once(own):
+    own.set_params({"model": {"xdim": 28, "ydim": 9}})
+    output = own.run("python", "stages/train.py", ok=False, PYTHONPATH="src")
+    of = "in data/prepared/train.safetensors"
+    assert output.splitlines()[-2:] == [
+        f"error: params.yaml: model.xdim must be 8, the width of the images {of}, got 28",
+        f"params.yaml: model.ydim must be 10, the number of classes {of}, got 9",
+    ]
+
+
+@pytest.fixture
+def tall(tmp_path):
+    """The project with 15 images of each of two classes, which nobody tracks yet."""
+    sandbox = create(tmp_path / "project", SCALED)
+    for name in ("a", "b"):
+        write(sandbox.path / "own/train" / name, 15)
+    return sandbox
+
+
+def test_what_dvc_tracks_is_pulled_and_seen_in_a_folder_of_its_own(tall, tmp_path):
+    tall.dvc("add", "own/train")
+    tall.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
+    tall.commit("Images tracked by DVC")
+    assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
+    tall.dvc("push", "own/train.dvc")
+    clone = tall.clone(tmp_path / "clone")
+    clone.dvc("pull", "own/train.dvc")
+    assert "train: 24 images of [12, 5]" in clone.dvc("repro", "prepare")
+    draw(79).save(clone.path / "own/train/a/more.png")
+    assert ran(clone.dvc("repro", "prepare")) == ["prepare"]
+    assert "own/train.dvc" in clone.git("status", "--porcelain", "own")
+
+
+@pytest.mark.slow
+def test_a_folder_of_its_own_has_what_git_tracks_and_nothing_else(tall):
+    output = tall.dvc(*TEMP, ok=False)
+    assert "error: own/train: no images; each class is a folder of them" in output
+    assert "see only what Git or DVC tracks" in output
+    tall.commit("Images tracked by Git")
+    assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
+
+
+def test_own_images_train_no_other_data_set(built, tmp_path):
+    """They are a dependency of `prepare` whatever data.name is, and change nothing."""
+    digits = built.copy(tmp_path / "digits")
+    write(digits.path / "own/train/a", 3)
+    assert ran(digits.dvc("repro")) == ["prepare"]
+    shutil.rmtree(digits.path / "own/train")
+    assert ran(digits.dvc("repro")) == []
+    assert digits.git("status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_class", [2, 1000])
+def test_two_or_a_thousand_classes_of_tall_images_go_all_the_way(tmp_path, n_class):
+    params = SCALED | {"model": SCALED["model"] | {"ydim": n_class}}
+    sandbox = create(tmp_path / "project", params)
+    # One that a table could take for a gap, one that no figure can spell.
+    names = ["NA", "お, $x$", *(f"n{i:08d} of a thousand" for i in range(998))][:n_class]
+    for name in names:
+        write(sandbox.path / "own/train" / name, 3)
+        write(sandbox.path / "own/test" / name, 1)
+    output = sandbox.dvc("repro")
+    assert f"test: {n_class:,} images of [12, 5]" in output.splitlines()
+    assert "Warning" not in output
+    for file in ("data/predictions.csv", "plots/confusion.csv"):
+        table = read_text(sandbox, file)
+        assert sorted(table.actual) == sorted(names)
+    assert len(read_text(sandbox, "plots/accuracy_by_class.csv")) == n_class
+    assert len(list(sandbox.path.glob("plots/*.png"))) == 5
+
+
+def read_text(sandbox, file):
+    return pd.read_csv(sandbox.path / file, dtype=str, keep_default_na=False)
