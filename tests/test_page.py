@@ -22,7 +22,7 @@ from mnist_lstm.plumbing.errors import PageError
 from mnist_lstm.plumbing.params import ModelParams, load_params
 from mnist_lstm.splits import load_split, to_input
 from pictures import drawn, encoded, photographed
-from strokes import DIGITS
+from strokes import DIGITS as STROKES
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SOURCE = Path("page")
@@ -205,7 +205,7 @@ def draw(tab, digit):
     """Draw a digit on the paper with the mouse."""
     box = tab.locator("#paper").bounding_box()
     unit = box["width"] / 280
-    for stroke in DIGITS[digit]:
+    for stroke in STROKES[digit]:
         points = [(box["x"] + x * unit, box["y"] + y * unit) for x, y in stroke]
         tab.mouse.move(*points[0])
         tab.mouse.down()
