@@ -179,3 +179,17 @@ def test_the_same_picture_is_the_same_file_whatever_the_user_set(tmp_path, user)
         figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "mine.png")
     figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "theirs.png")
     assert (tmp_path / "mine.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
+
+
+def test_predictions_show_the_likeliest_classes_by_their_names():
+    p = torch.full((2, 28, 40), 0.001)
+    p[0, :, 7], p[1, :, 39] = 0.9, 0.8
+    names = [f"class {i}" for i in range(40)]
+    figure = figures.predictions(IMAGES, ["a$b$.png", "a" * 40], p, names)
+    first, heat, second, _ = figure.axes[:4]
+    assert first.get_title() == r"a\$b\$.png"
+    assert len(second.get_title()) == 16
+    assert heat.get_title() == "class 7 90%"
+    ticks = [tick.get_text() for tick in heat.get_xticklabels()]
+    assert len(ticks) == 12
+    assert {"class 7", "class 39"} <= set(ticks)
