@@ -82,10 +82,9 @@ class App {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
     if (this.paper.picture) return;
-    const { height, width } = this.data;
     const points = this.paper.strokes.flat().length;
     if (points !== this.pointsRead || !points) {
-      this.read(points ? prepare(this.paper.pixels(), height, width) : null);
+      this.read(points ? imageOf(this.paper.pixels(), this.data) : null);
       this.pointsRead = points;
     }
     this.answer(done);
@@ -171,7 +170,7 @@ class App {
     const context = sheet(...size);
     context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, ...size);
-    const image = prepare(context.getImageData(0, 0, ...size), this.data.height, this.data.width);
+    const image = imageOf(context.getImageData(0, 0, ...size), this.data);
     clearTimeout(this.waiting);
     this.label = null;
     this.mark(null);

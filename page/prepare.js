@@ -24,6 +24,12 @@ class Grid {
   }
 }
 
+// Return `picture` (an ImageData) as the model reads it: greys of [height x width]; null where
+// it finds no ink.
+function imageOf(pixels, { picture, height, width }) {
+  return picture === "scale" ? scaled(greyIn(pixels), height, width) : prepare(pixels, height, width);
+}
+
 // Return `picture` (an ImageData) as greys 0 to 255 of [height x width], light on dark; null
 // where there is no ink in it.
 function prepare(picture, height = 28, width = 28) {
@@ -38,14 +44,48 @@ function prepare(picture, height = 28, width = 28) {
   return placed(values, kept, height, width);
 }
 
-function greyOf({ data, height, width }) {
+function greyOf(picture) {
+  return averaged(greyIn(picture), Math.ceil(Math.max(picture.height, picture.width) / LONGEST));
+}
+
+function greyIn({ data, height, width }) {
   const grey = new Grid(height, width);
   for (let i = 0, at = 0; i < grey.values.length; i++, at += 4) {
     const value = (data[at] * 299 + data[at + 1] * 587 + data[at + 2] * 114) / 1000;
     const alpha = data[at + 3] / 255;
     grey.values[i] = value * alpha + 255 * (1 - alpha);
   }
-  return averaged(grey, Math.ceil(Math.max(height, width) / LONGEST));
+  return grey;
+}
+
+// Scale all of a picture as Pillow's BILINEAR does: by triangles, as wide as a pixel of the
+// image is in the picture, to either side of its middle.
+function scaled(grey, height, width) {
+  const [down, across] = [triangles(height, grey.height), triangles(width, grey.width)];
+  return Uint8ClampedArray.from({ length: height * width }, (_, i) => {
+    let sum = 0;
+    for (const [row, share] of down[Math.floor(i / width)]) {
+      for (const [column, part] of across[i % width]) {
+        sum += share * part * grey.values[row * grey.width + column];
+      }
+    }
+    return sum + 0.5;
+  });
+}
+
+// Return, for each of n pixels, which of `length` it is made of and with what shares.
+function triangles(n, length) {
+  const reach = Math.max(1, length / n);
+  return Array.from({ length: n }, (_, i) => {
+    const middle = ((i + 0.5) * length) / n;
+    const pairs = [];
+    for (let at = Math.max(0, Math.floor(middle - reach)); at < Math.min(length, middle + reach); at++) {
+      const share = 1 - Math.abs(at + 0.5 - middle) / reach;
+      if (share > 0) pairs.push([at, share]);
+    }
+    const whole = pairs.reduce((sum, [, share]) => sum + share, 0);
+    return pairs.map(([at, share]) => [at, share / whole]);
+  });
 }
 
 // Average blocks of k x k; at the right and lower edge, what is left of them.

@@ -12,8 +12,9 @@ import yaml
 from huggingface_hub import ModelCard
 from scipy.stats import binomtest
 
-from defaults import augment_params, model_params, train_params
+from defaults import DEFAULT, augment_params, model_params, train_params
 from mnist_lstm.card import Facts, model_card
+from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.params import ModelParams
 from mnist_lstm.splits import load_split
@@ -33,6 +34,7 @@ def facts(**changes):
         "model": model_params(ydim=2),
         "train": train_params(),
         "augment": augment_params(),
+        "prepare": PrepareParams(**DEFAULT["prepare"]),
         "shape": (28, 28),
         "classes": ["a", "b|c"],
         "n_image": {"train": 1000, "test": 5},
@@ -184,3 +186,8 @@ def test_the_card_counts_the_parameters_that_the_model_has(changes):
 def test_a_name_of_several_lines_stays_in_one():
     card = model_card(facts(classes=["a\nb", "\x1b[31m"]))
     assert "of the logits: a?b, ?\\[31m." in card
+
+
+def test_of_own_images_the_card_says_how_they_were_prepared():
+    (shown,) = re.findall(r"```yaml\n(.*?)```", model_card(facts(data="own")), re.DOTALL)
+    assert yaml.safe_load(shown)["prepare"] == DEFAULT["prepare"]

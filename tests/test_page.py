@@ -17,7 +17,7 @@ from PIL import ImageOps
 from defaults import DEFAULT, DIGITS, model_params
 from mnist_lstm import page
 from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
-from mnist_lstm.picture import open_picture, prepare
+from mnist_lstm.picture import image_of, open_picture, prepare
 from mnist_lstm.plumbing.errors import PageError
 from mnist_lstm.plumbing.params import ModelParams, load_params
 from mnist_lstm.splits import load_split, to_input
@@ -170,6 +170,12 @@ def test_where_float16_does_not_suffice_weights_are_float32(show, built, tmp_pat
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
+SCALE = """([bytes, width, height, how]) => {
+    const data = Uint8ClampedArray.from(bytesOf(bytes));
+    return Array.from(imageOf({ data, width, height }, how));
+}"""
+
+
 def seen(tab):
     """Return the image that the page reads, uint8 [L x Q]."""
     values = tab.evaluate("app.reading.image && [...app.reading.image]")
@@ -199,6 +205,25 @@ def test_a_picture_is_prepared_as_python_does(show, built, tmp_path):
         wait(tab, "app.reading.image !== null")
         expected = prepare(open_picture(data))
         assert np.abs(seen(tab).astype(int) - expected).mean() <= 2, name
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 5), (40, 64), (600, 3)])
+def test_a_whole_picture_is_scaled_as_python_does(show, built, height, width):
+    tab = show(exported(built))
+    clear = photographed(7).convert("RGBA")
+    clear.putalpha(ImageOps.invert(drawn(2)).resize(clear.size))
+    for picture in (
+        photographed(3).convert("RGBA"),
+        clear,
+        drawn(1, side=40).convert("RGBA"),
+    ):
+        how = {"picture": "scale", "height": height, "width": width}
+        bytes_ = base64.b64encode(picture.tobytes()).decode()
+        image = tab.evaluate(SCALE, [bytes_, *picture.size, how])
+        expected = image_of(picture, *how.values())
+        apart = np.abs(np.array(image).reshape(height, width) - expected.astype(int))
+        assert apart.mean() < 1
+        assert apart.max() <= 2
 
 
 def draw(tab, digit):

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
+from mnist_lstm.plumbing.params import (
+    AugmentParams,
+    ModelParams,
+    PrepareParams,
+    TrainParams,
+)
 
 _N_WORST = 3  # classes, and pairs of classes
 _N_NAMED = 30  # classes that are listed
@@ -59,6 +64,7 @@ class Facts(NamedTuple):
     model: ModelParams
     train: TrainParams
     augment: AugmentParams
+    prepare: PrepareParams
     shape: tuple[int, int]  # of an image: L, Q
     classes: Sequence[str]  # their names
     n_image: dict[str, int]  # by split: train, valid if there is one, test
@@ -145,6 +151,8 @@ The classes, in the order of the logits: {names}{f" and {more} more" if more > 0
 
 def _training(facts: Facts) -> str:
     shown = {
+        # of the other sets, the images are as they were published
+        **({"prepare": facts.prepare.model_dump()} if facts.data not in _DATA else {}),
         "model": facts.model.model_dump(),
         "train": facts.train.model_dump(exclude={"device"}),
         "augment": facts.augment.model_dump(),

@@ -10,9 +10,10 @@ from mnist_lstm.plumbing import script
 script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 import argparse
+import functools
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +22,7 @@ from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
     import numpy as np
+    from PIL.Image import Image
     from torch import Tensor
 
     from mnist_lstm.model import LSTMClassifier
@@ -35,27 +37,41 @@ class Prediction(NamedTuple):
     file: str
     image: "np.ndarray"  # uint8 [L x Q], what the model saw
     p: "Tensor"  # [L x classes], the probabilities after each row
+    names: Sequence[str]  # of the classes
+
+    def report(self) -> dict[str, Any]:
+        """Return the two likeliest classes, with their probabilities."""
+        p, classes = self.p[-1].topk(2)
+        (first, second), (sure, other) = classes.tolist(), p.tolist()
+        return {
+            "file": self.file,
+            "class": self.names[first],
+            "probability": round(sure, 6),
+            "second": self.names[second],
+            "second_probability": round(other, 6),
+        }
 
 
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
-    model = load(arguments.model)
-    names = model.reads.classes
-    status = 0
+    if not arguments.model.exists():
+        raise ModelError.missing(arguments.model)
+    model = functools.cache(lambda: load(arguments.model))
     found = []
-    for file, outcome in predictions(arguments.files, model):
-        if isinstance(outcome, PictureError):
-            print(f"error: {printable(file)}: {outcome}", file=sys.stderr)
-            status = 1
+    for file in arguments.files:
+        try:
+            picture = open_picture(read(file))  # before the model: it takes a moment
+            found.append(predict(file, picture, model()))
+        except PictureError as error:
+            print(f"error: {printable(file)}: {error}", file=sys.stderr)
             continue
-        report = describe(outcome, names)
+        report = found[-1].report()
         print(json.dumps(report) if arguments.json else format_report(report), flush=True)
-        found.append(outcome)
     if arguments.show and found:
-        draw(found, names, arguments.show)
-    if status:
-        raise SystemExit(status)
+        draw(found, arguments.show)
+    if len(found) < len(arguments.files):
+        raise SystemExit(1)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -81,11 +97,9 @@ def load(path: Path) -> "LSTMClassifier":
     """Return the model in ``path``, whatever params.yaml asks for.
 
     Raises:
-        TensorFileError: no such file, or damaged.
+        TensorFileError: a damaged file.
         ModelError: a file of other tensors.
     """
-    if not path.exists():
-        raise ModelError.missing(path)
     from mnist_lstm.model import load_model
     from mnist_lstm.plumbing.params import ModelParams
     from mnist_lstm.tensorfile import load_tensors
@@ -98,24 +112,21 @@ def load(path: Path) -> "LSTMClassifier":
     return load_model(path, params)
 
 
-def predictions(
-    files: list[str], model: "LSTMClassifier"
-) -> Iterator[tuple[str, Prediction | PictureError]]:
-    """Yield each file and what the model makes of it, or why it cannot."""
+def predict(file: str, picture: "Image", model: "LSTMClassifier") -> Prediction:
+    """Classify ``picture``, which was read from ``file``.
+
+    Raises:
+        PictureError: there is no ink in it.
+    """
     import torch
 
     from mnist_lstm.splits import to_input
 
-    _, picture, length = model.reads
-    for file in files:
-        try:
-            image = image_of(open_picture(read(file)), picture, length, model.params.xdim)
-        except PictureError as error:
-            yield file, error
-            continue
-        with torch.inference_mode():
-            p = model.read(to_input(torch.from_numpy(image)[None])).softmax(2)[0]
-        yield file, Prediction(file, image, p)
+    names, how, length = model.reads
+    image = image_of(picture, how, length, model.params.xdim)
+    with torch.inference_mode():
+        p = model.read(to_input(torch.from_numpy(image)[None])).softmax(2)[0]
+    return Prediction(file, image, p, names)
 
 
 def read(file: str) -> bytes:
@@ -141,24 +152,11 @@ def read(file: str) -> bytes:
     return data
 
 
-def describe(prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
-    """Return the two likeliest classes of a picture, with their probabilities."""
-    p, classes = prediction.p[-1].topk(2)
-    (first, second), (sure, other) = classes.tolist(), p.tolist()
-    return {
-        "file": prediction.file,
-        "class": names[first],
-        "probability": round(sure, 6),
-        "second": names[second],
-        "second_probability": round(other, 6),
-    }
-
-
 def format_report(report: dict[str, Any]) -> str:
     """Return the line of a picture for a person."""
-    first, second = (percent(report[k]) for k in ("probability", "second_probability"))
-    file = printable(report["file"])
-    return f"{file}: {report['class']}  {first}  (or {report['second']}, {second})"
+    sure, less = (percent(report[k]) for k in ("probability", "second_probability"))
+    file, first, second = (printable(report[k]) for k in ("file", "class", "second"))
+    return f"{file}: {first}  {sure}  (or {second}, {less})"
 
 
 def percent(p: float) -> str:
@@ -166,7 +164,7 @@ def percent(p: float) -> str:
     return "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"
 
 
-def draw(found: list[Prediction], names: Sequence[str], path: Path) -> None:
+def draw(found: list[Prediction], path: Path) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``."""
     import torch
 
@@ -175,9 +173,8 @@ def draw(found: list[Prediction], names: Sequence[str], path: Path) -> None:
     images = torch.stack([torch.from_numpy(each.image) for each in found])
     titles = [printable(Path(each.file).name) for each in found]
     p = torch.stack([each.p for each in found])
-    figures.save_figure(
-        figures.predictions(images, titles, p, figures.drawable(names)), path
-    )
+    classes = figures.drawable(found[0].names)
+    figures.save_figure(figures.predictions(images, titles, p, classes), path)
 
 
 if __name__ == "__main__":
