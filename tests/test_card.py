@@ -14,9 +14,8 @@ from scipy.stats import binomtest
 
 from defaults import DEFAULT, augment_params, model_params, train_params
 from mnist_lstm.card import Facts, model_card
-from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.plumbing.params import ModelParams
+from mnist_lstm.plumbing.params import ModelParams, PrepareParams
 from mnist_lstm.splits import load_split
 
 PREDICTIONS = pd.DataFrame(
