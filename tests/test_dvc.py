@@ -286,7 +286,7 @@ def test_training_that_diverges_is_one_line_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=1e36", ok=False)
     (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: epoch ")
-    assert line.endswith("at learning rate 1e+36; lower train.lr in params.yaml")
+    assert line.endswith(": training diverged; lower train.lr (1e+36) in params.yaml")
     assert "Traceback" not in output
     assert list(copy.path.glob("checkpoints/*/0*.safetensors"))  # the last good one
     copy.git("restore", "--staged", "--worktree", ".")

@@ -43,7 +43,7 @@ def run(tmp_path_factory):
     sandbox = create(tmp_path_factory.mktemp("own") / "project", TINY)
     page = sandbox.text("README.md").partition("<!-- own -->\n")[2]
     block = re.match(r" *```bash\n(.*?) *```\n", page, re.DOTALL)[1]
-    sandbox.output = sandbox.run("bash", "-ec", textwrap.dedent(block))
+    sandbox.output = sandbox.run("bash", "-ec", textwrap.dedent(block), PYTHONPATH="src")
     sandbox.commit("Own images, tracked by DVC")
     return sandbox
 
@@ -69,7 +69,8 @@ def test_the_readmes_example_trains_on_own_images_under_their_names(run):
     by_class = run.table("plots/accuracy_by_class.csv")
     assert by_class["class"].tolist() == sorted(WORDS.split())
     assert set(run.table("plots/confusion.csv").actual) == set(WORDS.split())
-    assert len(list(run.path.glob("plots/*.png"))) == 5
+    assert len(list(run.path.glob("plots/*.png"))) == 6
+    assert "own/train/seven/7.png: seven  " in run.output
     assert "is empty" not in run.output
     assert "WARNING" not in run.dvc("plots", "show")
 

@@ -28,14 +28,14 @@ EDITS = {
     ),
     "an error message": (
         "src/mnist_lstm/plumbing/errors.py",
-        "training diverged at learning rate",
-        "training diverges at learning rate",
+        "training diverged; lower",
+        "the training diverged; lower",
         [],
     ),
     "the advice of a full disk": (
         "src/mnist_lstm/plumbing/errors.py",
-        "; make room, then run this again",
-        "; free some space, then run this again",
+        "make room, then run this again",
+        "free some space, then run this again",
         [],
     ),
     "a progress bar": (
