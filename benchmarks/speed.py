@@ -96,7 +96,8 @@ def run_in(project: Path, *command: str, **env: str) -> tuple[float, str]:
     start = time.perf_counter()
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        said = f"{done.stdout}{done.stderr}".splitlines()
+        raise UserError(f"{' '.join(command)} failed:", *said)
     return time.perf_counter() - start, done.stdout
 
 

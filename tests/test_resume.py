@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     assert "terminated; the next run resumes from epoch " in output
     assert position(project.dvc("repro", "train")) >= (6, 0)
     assert results(project) == results(finished)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
+@pytest.mark.parametrize("delay", [0, 0.02, 0.2])
+def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):
+    with started(project, "train") as dvc:
+        children = Path(f"/proc/{dvc.pid}/task/{dvc.pid}/children")
+        while not children.read_text():
+            assert dvc.poll() is None
+        time.sleep(delay)
+        os.kill(dvc.pid, signal.SIGKILL)
+        output, _ = dvc.communicate(timeout=60)  # once the orphan, too, has ended
+    assert "terminated; " in output
+    assert "\nepoch " not in output
+    assert not (project.path / "models").exists()
 
 
 def test_a_training_that_ended_and_was_not_recorded_is_not_trained_again(project, finished):
