@@ -56,7 +56,7 @@ def main(n: int) -> None:
                 assert history.epoch.tolist() == list(range(len(history)))
             else:
                 table = read_predictions(path, SPLIT)
-                assert table.actual.tolist() == LABELS.tolist()
+                assert table.actual.tolist() == [str(y) for y in LABELS.tolist()]
                 assert table.probability.between(0, 1).all()
 
         feed(n, damaged(tables(), most=2), read)
