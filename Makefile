@@ -6,9 +6,7 @@ BASE ?= main
 # The name of a branch may hold `command`, $(shell command) or $x. This takes it as it is
 # spelt and hands it on by the environment, where neither make nor a shell expands it.
 override BASE := $(value BASE)
-# So with the names of pictures, which xargs parts at blanks that are not in quotes.
-override FILES := $(value FILES)
-export BASE FILES
+export BASE
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -18,9 +16,11 @@ repro: .venv/installed
 	tools/repro
 
 test: .venv/installed
-	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
+	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # Classify pictures of your own: make predict FILES="mine.jpg 'another one.png'"
+# (their names are taken as BASE is; xargs parts them at blanks that are not in quotes)
+predict: override export FILES := $(value FILES)
 predict: .venv/installed
 	@test -n "$$FILES" || { echo 'which pictures? make predict FILES="mine.jpg other.png"' >&2; exit 1; }
 	@printf '%s' "$$FILES" | xargs python -m mnist_lstm.predict

@@ -47,7 +47,7 @@ def main() -> None:
         model=params.model,
         train=params.train,
         augment=params.augment,
-        prepare=params.prepare,
+        picture=test.picture,
         shape=(test.images.shape[1], test.images.shape[2]),
         classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},

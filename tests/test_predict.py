@@ -1,7 +1,6 @@
 """`python -m mnist_lstm.predict`: a line a picture, and a line for what is none."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -136,4 +135,3 @@ def test_make_runs_no_part_of_a_name(built, tmp_path):
     assert not list(copy.path.rglob("pwned"))
     assert output.count("%  (or ") == 4
     assert "which pictures?" in copy.run("make", "predict", ok=False, PYTHONPATH="src")
-    assert os.environ.get("FILES") is None

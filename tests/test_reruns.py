@@ -129,7 +129,7 @@ EDITS = {
         ["describe", "plot"],
     ),
     "how own pictures are scaled": (
-        "src/mnist_lstm/imagefolder.py",
+        "src/mnist_lstm/picture.py",
         "Resampling.BILINEAR",
         "Resampling.BICUBIC",
         ["prepare"],

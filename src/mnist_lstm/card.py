@@ -16,7 +16,6 @@ import yaml
 from mnist_lstm.plumbing.params import (
     AugmentParams,
     ModelParams,
-    PrepareParams,
     TrainParams,
 )
 
@@ -64,7 +63,7 @@ class Facts(NamedTuple):
     model: ModelParams
     train: TrainParams
     augment: AugmentParams
-    prepare: PrepareParams
+    picture: str  # how a picture of one's own becomes an image, as prepare.picture says
     shape: tuple[int, int]  # of an image: L, Q
     classes: Sequence[str]  # their names
     n_image: dict[str, int]  # by split: train, valid if there is one, test
@@ -137,13 +136,16 @@ def _data(facts: Facts) -> str:
     data = _DATA.get(facts.data, _OWN)
     license = f" License: {data.license}." if data.license else ""
     counts = ", ".join(f"{n:,} ({split})" for split, n in facts.n_image.items())
+    own = ""
+    if data is _OWN:
+        own = f" A picture becomes such an image by `prepare.picture: {facts.picture}`."
     names = ", ".join(_escaped(name) for name in facts.classes[:_N_NAMED])
     more = len(facts.classes) - _N_NAMED
     return f"""
 ## Data
 
 {data.title} (`data.name: {facts.data}`): {data.what}.{license} Images: {counts}.
-Each pixel is a byte, divided by 255.
+Each pixel is a byte, divided by 255.{own}
 
 The classes, in the order of the logits: {names}{f" and {more} more" if more > 0 else ""}.
 """
@@ -151,8 +153,6 @@ The classes, in the order of the logits: {names}{f" and {more} more" if more > 0
 
 def _training(facts: Facts) -> str:
     shown = {
-        # of the other sets, the images are as they were published
-        **({"prepare": facts.prepare.model_dump()} if facts.data not in _DATA else {}),
         "model": facts.model.model_dump(),
         "train": facts.train.model_dump(exclude={"device"}),
         "augment": facts.augment.model_dump(),
