@@ -186,10 +186,11 @@ def test_predictions_show_the_likeliest_classes_by_their_names():
     p[0, :, 7], p[1, :, 39] = 0.9, 0.8
     names = [f"class {i}" for i in range(40)]
     figure = figures.predictions(IMAGES, ["a$b$.png", "a" * 40], p, names)
-    first, heat, second, _ = figure.axes[:4]
+    first, heat, second, other = figure.axes[:4]
     assert first.get_title() == r"a\$b\$.png"
     assert len(second.get_title()) == 16
     assert heat.get_title() == "class 7 90%"
-    ticks = [tick.get_text() for tick in heat.get_xticklabels()]
-    assert len(ticks) == 10
-    assert {"class 7", "class 39"} <= set(ticks)
+    for axes, likeliest in ((heat, "class 7"), (other, "class 39")):
+        ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+        assert len(ticks) == 10
+        assert likeliest in ticks
