@@ -22,6 +22,7 @@ from mnist_lstm.plumbing.params import ModelParams, load_params
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
+SCRATCH = tempfile.TemporaryDirectory()
 TYPES = (
     "BOOL U8 I8 F8_E5M2 F8_E4M3 F4 I16 U16 F16 BF16 I32 U32 F32 C64 F64 I64 U64 X".split()
 )
@@ -71,7 +72,7 @@ def whole(draw: st.DrawFn) -> bytes:
     metadata = draw(
         st.dictionaries(st.sampled_from(["reads", "model", "classes", "picture"]), JSON)
     )
-    path = Path(tempfile.gettempdir()) / "mnist-lstm-fuzz.safetensors"
+    path = Path(SCRATCH.name) / "whole"
     save_tensors(path, tensors, metadata)
     return path.read_bytes()
 

@@ -7,6 +7,7 @@ has a default here: the values are those of the file, which DVC tracks. Whoever 
 
 import difflib
 import reprlib
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -158,9 +159,10 @@ def parse_yaml(text: str, source: object) -> object:
         if length > most:
             raise ParamsError.too_long(source, length, most)
     try:
-        line = _merge_line(YAML(typ="safe").compose(text))
-        if not line:
-            return YAML(typ="safe").load(text)
+        with warnings.catch_warnings(action="ignore"):  # of anchors; DVC shows them, too
+            line = _merge_line(YAML(typ="safe").compose(text))
+            if not line:
+                return YAML(typ="safe").load(text)
     except Exception as error:  # the reader has its own, and what it meets: ValueError, ...
         raise ParamsError.not_yaml(source, error) from None
     raise ParamsError.merge_key(source, line)
