@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -128,6 +129,37 @@ def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(
     assert ran(output) == []
     assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
     assert "unreadable" not in copy.run("tools/repro")
+
+
+def in_use(project, process):
+    """Note, as DVC does, that ``process`` writes a figure; change what it is made from."""
+    info = {"pid": process.pid, "cmd": "dvc repro"}
+    path = project.path / ".dvc/tmp/rwlock"
+    path.write_text(json.dumps({"write": {str(project.path / "plots/samples.png"): info}}))
+    project.set_params({"plot": {"seed": 1}})
+
+
+@pytest.mark.parametrize("command", [["true"], ["sleep", "60"]])
+def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy, command):
+    """Nobody has waited for it, or another program has its number now."""
+    with subprocess.Popen(command) as process:
+        if command == ["true"]:
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        in_use(copy, process)
+        output = copy.run("tools/repro")
+        process.kill()
+    assert ".dvc/tmp/rwlock named processes of DVC that are gone" in output
+    assert ran(output) == ["plot"]
+
+
+def test_a_live_dvc_keeps_what_it_uses(copy):
+    code = [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]
+    with subprocess.Popen(code) as process:
+        in_use(copy, process)
+        output = copy.run("tools/repro", ok=False)
+        process.kill()
+    assert "is busy, it is being blocked by" in output
+    assert "gone" not in output
 
 
 def test_without_a_committed_lock_it_begins_anew_and_nothing_runs(built, copy):

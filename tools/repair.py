@@ -1,8 +1,8 @@
-"""Put right what a kill left half-written of DVC's own files; print a line for each.
+"""Put right what a kill left of DVC's own files, on which it then refuses to run.
 
-DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place; where it dies meanwhile, it then
-refuses to run. Usage: ``python tools/repair.py``. What cannot be read is kept as
-``.dvc/tmp/unreadable-*``. The exit status is 1 where there was nothing to put right.
+DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, and may take a dead process for a
+live one. Usage: ``python tools/repair.py``. Prints a line for each; what is put aside is
+kept as ``.dvc/tmp/unreadable-*``. The exit status is 1 where there was nothing to do.
 """
 
 import json
@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.utils import strictyaml
@@ -59,19 +61,57 @@ def is_readable(path: Path) -> bool:
 
 
 def repair_rwlock() -> bool:
-    """Set aside DVC's list of what is in use where it is no JSON, and stays none."""
+    """Set aside DVC's list of what is in use where it is no JSON, or all in it are dead.
+
+    DVC drops a process that does not exist. It keeps one that nobody has waited for, as in
+    a container without an init, and one whose number another program has now.
+    """
     for _ in range(3):  # another DVC may be writing it: that takes milliseconds
         try:
-            json.loads(IN_USE.read_text())
+            users = users_in(json.loads(IN_USE.read_text()))
         except FileNotFoundError:
             return False
         except ValueError:
             time.sleep(0.2)
-        else:
+            continue
+        if not users or any(map(is_running, users)):
             return False
+        set_aside(IN_USE)
+        print(f"{IN_USE} named processes of DVC that are gone; it is gone, too", flush=True)
+        return True
     set_aside(IN_USE)
-    print(f"{IN_USE} was unreadable, as after a kill while DVC wrote it; it is gone")
+    print(
+        f"{IN_USE} was unreadable, as after a kill while DVC wrote it; it is gone",
+        flush=True,
+    )
     return True
+
+
+def users_in(found: Any) -> list[dict]:
+    """Return all that DVC notes of a process, a mapping with ``pid``, within ``found``."""
+    if isinstance(found, dict):
+        if "pid" in found:
+            return [found]
+        found = list(found.values())
+    return (
+        [user for part in found for user in users_in(part)]
+        if isinstance(found, list)
+        else []
+    )
+
+
+def is_running(user: dict) -> bool:
+    """Say whether the process that DVC noted is one of DVC, and alive."""
+    try:
+        process = psutil.Process(user["pid"])
+        words = " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and (
+            "dvc" in words or str(user.get("cmd")) in words
+        )
+    except psutil.AccessDenied:
+        return True
+    except (psutil.Error, TypeError, ValueError):
+        return False
 
 
 def set_aside(path: Path) -> None:
