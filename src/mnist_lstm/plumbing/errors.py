@@ -186,8 +186,8 @@ class ImageFolderError(UserError):
     def all(cls, problems: Sequence[Self], most: int = 20) -> Self:
         """Several ``problems`` at once, at ``most`` so many in full."""
         lines = [str(problem) for problem in problems[:most]]
-        if more := len(problems) - most:
-            lines += [f"and {more:,} more"] if more > 0 else []
+        if len(problems) > most:
+            lines.append(f"and {len(problems) - most:,} more")
         return cls(*lines)
 
     @classmethod
