@@ -10,7 +10,7 @@ export BASE
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test soak predict bench lint review clean requirements
+.PHONY: repro test soak predict bench cuda lint review clean requirements
 
 repro: .venv/installed
 	tools/repro
@@ -32,6 +32,10 @@ soak: .venv/installed
 # Speed beside the notebook's way; make bench QUICK=1 takes 2 minutes and writes nothing.
 bench: .venv/installed
 	python benchmarks/speed.py $(if $(QUICK),--quick)
+
+# Whether a CUDA GPU does what is promised of it, and how fast: 8 minutes, two files.
+cuda: .venv/installed
+	python tools/cuda_check.py
 
 lint: .venv/installed
 	ruff check .

@@ -174,7 +174,7 @@ def project_epochs(prepared: Path, n: int | None) -> Iterator[dict]:
     """Train as the stage `train` does, checkpoints and all."""
     params = load_params()
     compute = set_up(params.train.device, params.train.precision, params.train.seed)
-    about = {"machine": str(compute), "precision": compute.precision}
+    about = {"machine": str(compute), "precision": compute.arithmetic}
     device, _ = compute
     paths = [prepared / f"{name}.safetensors" for name in ("train", "test")]
     splits = [load_split(path, params.model, device) for path in paths]
@@ -243,10 +243,13 @@ def clock(device: torch.device) -> float:
 
 
 def peak_memory() -> dict:
-    """Return the most memory that this process has held, in MB."""
+    """Return the most memory that this process has held, in MB, and of a GPU."""
     divisor = 2**20 if sys.platform == "darwin" else 2**10
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / divisor
-    return {"peak_memory_mb": round(used)}
+    found = {"peak_memory_mb": round(used)}
+    if torch.cuda.is_initialized():
+        found["peak_device_memory_mb"] = round(torch.cuda.max_memory_reserved() / 2**20)
+    return found
 
 
 def versions() -> dict[str, Any]:
@@ -263,11 +266,10 @@ def table(result: dict) -> str:
     """Return the figures as a table in Markdown."""
     theirs, ours, pipeline = (result[k] for k in ("notebook", "project", "pipeline"))
     epochs = len(ours["test_accuracy"]) - 1
-    memory = [way["peak_memory_mb"] for way in (theirs, ours)]
     accuracy = [f"{way['test_accuracy'][-1]:.4f}" for way in (theirs, ours)]
     pace = {k: result["images"][k] / ours[k]["median"] for k in ("train", "evaluate")}
     lines = ["|  | notebook's way | this project | ratio |", "| --- | --- | --- | --- |"]
-    form = "{median:.1f} s ({least:.1f}-{most:.1f})".format
+    form = "{median:.3g} s ({least:.3g}-{most:.3g})".format
     for k, title in (
         ("train", "training, an epoch"),
         ("evaluate", "evaluating both splits"),
@@ -276,10 +278,9 @@ def table(result: dict) -> str:
         cells = f"{form(**theirs[k])} | {form(**ours[k])} | {ratio:.2f}"
         lines.append(f"| {title} | {cells} |")
     lines += [
-        f"| the job: {epochs} epochs, {epochs + 1} evaluations | {theirs['job']:.0f} s "
-        f"| {ours['job']:.0f} s | {ours['job'] / theirs['job']:.2f} |",
-        f"| peak memory | {memory[0]} MB and a worker | {memory[1]} MB "
-        f"| {memory[1] / memory[0]:.2f} |",
+        f"| the job: {epochs} epochs, {epochs + 1} evaluations | {theirs['job']:.3g} s "
+        f"| {ours['job']:.3g} s | {ours['job'] / theirs['job']:.2f} |",
+        *memory_rows(theirs, ours),
         f"| test accuracy | {' | '.join(accuracy)} |  |",
         "",
         f"{ours['machine']}, {result['cpu']['name']}. This project trains on "
@@ -297,6 +298,17 @@ def table(result: dict) -> str:
             f"{pipeline['nothing_to_do']:.1f} s. Start-up before the first work: {starts}."
         )
     return "\n".join(lines)
+
+
+def memory_rows(theirs: dict, ours: dict) -> Iterator[str]:
+    """Yield a row of the table for each kind of memory that both have used."""
+    for key, title, more in (
+        ("peak_memory_mb", "peak memory", " and a worker"),
+        ("peak_device_memory_mb", "peak memory of the GPU", ""),
+    ):
+        if key in ours:
+            a, b = theirs[key], ours[key]
+            yield f"| {title} | {a} MB{more} | {b} MB | {b / a:.2f} |"
 
 
 def update_pages(mark: str, text: str) -> None:

@@ -3,9 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from dvc.utils.serialize import parse_yaml
-
-from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
+from mnist_lstm.plumbing.params import (
+    AugmentParams,
+    ModelParams,
+    TrainParams,
+    parse_yaml,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,11 +19,10 @@ def _defaults() -> dict[str, dict]:
     A key that is new there and not committed yet has its value there.
     """
     show = ["git", "show", "HEAD:params.yaml"]
-    committed = subprocess.run(
-        show, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout
-    values = parse_yaml(committed, "params.yaml")
-    known = parse_yaml((ROOT / "params.yaml").read_text(), "params.yaml")
+    committed = subprocess.run(show, cwd=ROOT, capture_output=True, text=True).stdout
+    here = (ROOT / "params.yaml").read_text()
+    values = parse_yaml(committed or here, "params.yaml")  # no commit where no Git is
+    known = parse_yaml(here, "params.yaml")
     return {
         section: {key: values.get(section, {}).get(key, now) for key, now in keys.items()}
         for section, keys in known.items()

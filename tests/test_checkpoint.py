@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,8 @@ from defaults import ALL_ON, augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing import script
-from mnist_lstm.tensorfile import save_tensors
+from mnist_lstm.plumbing.errors import RefusedError
+from mnist_lstm.tensorfile import load_tensors, save_tensors
 from mnist_lstm.training import checkpoint
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
 from mnist_lstm.training.loop import Run, fit
@@ -83,7 +85,6 @@ def test_killed_at_any_step_of_training_or_evaluation_it_ends_the_same(
 class Counter:
     """A run of which nothing matters but a number."""
 
-    epoch = 0
     number = 0
     position = property(lambda self: f"number {self.number}")
 
@@ -139,18 +140,33 @@ def test_two_are_kept_and_none_is_half_written(checkpointer):
     with checkpointer:
         for checkpointer.run.number in range(5):
             checkpointer.save()
+        checkpointer.wait()
         names = sorted(path.name for path in checkpointer.folder.iterdir())
     assert names == ["00000003.safetensors", "00000004.safetensors"]
 
 
-def test_it_saves_at_the_end_of_each_epoch(checkpointer):
+def test_it_saves_what_the_run_was_at_the_time(checkpointer):
+    """A thread writes it while the run goes on."""
+    checkpointer.run.state = lambda: ({"number": number}, {})
+    number = torch.zeros(2_000_000)
     with checkpointer:
-        checkpointer.save_if_due()
-        checkpointer.due = float("inf")
-        for epoch, number in ((0, 1), (1, 2), (1, 3)):
-            checkpointer.run.epoch, checkpointer.run.number = epoch, number
+        checkpointer.save()
+        number += 1
+    (path,) = checkpointer.folder.iterdir()
+    assert torch.equal(load_tensors(path, "train")[0]["number"], torch.zeros(2_000_000))
+
+
+def test_what_goes_wrong_as_a_checkpoint_is_written_ends_the_run(checkpointer, monkeypatch):
+    def refuse(*_):
+        raise RefusedError("disk full")
+
+    monkeypatch.setattr(checkpoint, "save_tensors", refuse)
+    with checkpointer:
+        checkpointer.save()
+        while not checkpointer.written.done():
+            time.sleep(0.01)
+        with pytest.raises(RefusedError, match="disk full"):
             checkpointer.save_if_due()
-    assert resumed(checkpointer) == 2
 
 
 def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
@@ -168,11 +184,17 @@ def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
 
     monkeypatch.setattr(checkpoint, "save_tensors", save)
     with checkpointer:
+        now += 1
+        checkpointer.save_if_due()
+        checkpointer.wait()
+        saved_at.clear()
         for cost, waits in ((0.1, 20), (10, 50)):
             checkpointer.save()
+            checkpointer.wait()
             for _ in range(600):
                 now += 0.1
                 checkpointer.save_if_due()
+                checkpointer.wait()
             assert saved_at[1] - cost - saved_at[0] == pytest.approx(waits, abs=0.2)
             saved_at.clear()
 
@@ -231,8 +253,6 @@ def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
 
 def test_a_signal_is_waited_for_until_the_step_is_taken(checkpointer):
     with checkpointer:
-        checkpointer.save_if_due()
-        checkpointer.due = float("inf")
         checkpointer.save_if_due()
         checkpointer.run.number = 7
         os.kill(os.getpid(), signal.SIGTERM)

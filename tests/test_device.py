@@ -1,12 +1,15 @@
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from defaults import model_params
 from mnist_lstm import device
 from mnist_lstm.device import Compute
+from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError
 
 
@@ -25,14 +28,87 @@ def test_auto_takes_cuda_where_there_is_one(monkeypatch, there, name, chosen):
     assert device.select_device(name).type == chosen
 
 
-def test_cuda_where_there_is_none_is_an_error_that_names_the_parameter(monkeypatch):
+@pytest.fixture
+def too_old(monkeypatch):
+    """A driver that PyTorch cannot use: what it says then."""
+    said = (
+        "The NVIDIA driver on your system is too old (found version 11040). Please update "
+        "your GPU driver by downloading and installing a new version"
+    )
+
+    def init():
+        raise RuntimeError(said)
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return (
+        "The NVIDIA driver on your system is too old (found version 11040); "
+        f"PyTorch {torch.__version__} is built for CUDA 13.2"
+    )
+
+
+def test_cuda_where_there_is_none_is_an_error_that_says_why(too_old):
     with pytest.raises(ParamsError) as caught:
         device.select_device("cuda")
     assert str(caught.value) == (
-        "params.yaml: train.device must be auto or cpu where PyTorch finds no CUDA device, "
-        "got 'cuda'"
+        f"params.yaml: train.device must be auto or cpu: {too_old}, got 'cuda'"
     )
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_auto_says_why_it_computes_on_the_cpu_beside_a_gpu(
+    too_old, monkeypatch, tmp_path, capsys, hidden
+):
+    """Not where there is no driver, nor where its devices are hidden on purpose."""
+    monkeypatch.setattr(device.shutil, "which", lambda _: None)
+    monkeypatch.setattr(device, "_DRIVER", tmp_path / "version")
+    device.select_device("auto")
+    assert capsys.readouterr().err == ""
+    (tmp_path / "version").touch()
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert device.select_device("auto").type == "cpu"
+    warning = "" if hidden else f"warning: computing on the CPU: {too_old}\n"
+    assert capsys.readouterr().err == warning
+    device.select_device("cpu")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("capability", "cudnn", "reason"),
+    [
+        ((9, 0), 91300, None),
+        ((8, 0), 91206, "an LSTM in bf16 takes cuDNN 9.13 or later"),
+        ((7, 5), 92600, "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"),
+    ],
+)
+def test_bf16_on_cuda_is_bf16_or_is_refused(monkeypatch, capability, cudnn, reason):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
+    cuda = torch.device("cuda")
+    assert device.select_precision("auto", cuda) == "fp32"
+    assert device.select_precision("fp32", cuda) == "fp32"
+    if reason:
+        with pytest.raises(ParamsError, match=re.escape(reason)):
+            device.select_precision("bf16", cuda)
+    else:
+        assert device.select_precision("bf16", cuda) == "bf16"
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_on_cuda_the_lstm_computes_in_the_precision_that_is_said(dropout):
+    """Autocast would take float16, whatever it was told."""
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        model = LSTMClassifier(model_params(dropout=dropout), precision).to("cuda")
+        x = torch.rand(64, 28, 28, device="cuda")
+        assert model._run_layers(x).dtype == dtype
+        logits = model(x)
+        assert logits.dtype == torch.float32
+        logits.sum().backward()
+        assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
 
 
 def test_the_cpu_says_that_it_is_the_cpu():
@@ -67,7 +143,6 @@ def test_the_precision_that_is_asked_for_is_the_one_or_is_refused(name):
         )
     else:
         assert device.select_precision(name, torch.device("cpu")) == name
-    assert device.select_precision(name, torch.device("cuda")) == name
 
 
 def test_probing_for_bf16_draws_no_random_number():

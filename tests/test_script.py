@@ -244,6 +244,16 @@ def test_what_memory_cannot_hold_is_one_line_that_says_what_to_lower(params, on)
     assert ("CUDA" in caught.value.code) == (on == "cuda")
 
 
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_cudas_libraries_without_memory_are_one_line_too(library):
+    def main():
+        raise RuntimeError(f"error in a library: {library}_STATUS_ALLOC_FAILED")
+
+    with pytest.raises(SystemExit) as caught:
+        script.run(main)
+    assert caught.value.code == "error: CUDA is out of memory"
+
+
 def test_python_without_memory_is_one_line_too():
     def main():
         raise MemoryError

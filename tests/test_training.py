@@ -184,10 +184,13 @@ def test_a_terminal_shows_a_bar_with_loss_and_images_a_second(split, terminal):
     assert bar.endswith("\r")  # it leaves no trace
 
 
+# cuDNN's ways: persistent both ways, forward alone, and neither
+WIDTHS = pytest.mark.parametrize(("hdim", "n_layer"), [(32, 1), (160, 2), (256, 2)])
+
+
 @pytest.mark.cuda
-@pytest.mark.parametrize(("hdim", "n_layer"), [(32, 1), (256, 2)])
+@WIDTHS
 def test_on_cuda_the_same_seed_gives_the_same_bits(split, hdim, n_layer):
-    """For both of cuDNN's ways: with and without a persistent kernel."""
     on = select_device("cuda")
     many = split.take(torch.arange(1024) % 60).to(on)
     runs = []
@@ -214,7 +217,7 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize(("hdim", "n_layer"), [(32, 1), (256, 2)])
+@WIDTHS
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("changes", [{}, ALL_ON], ids=["plain", "all on"])
 def test_on_cuda_a_graph_takes_the_very_steps(
@@ -243,8 +246,8 @@ def test_on_cuda_no_step_waits_for_the_device(split, terminal):
     on = select_device("cuda")
     run = started(settings(), on)
     run.epoch = 1
-    run.order = torch.arange(60, device=on)
-    data = split.to(on)
+    run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
+    data = split.take(torch.arange(128) % 60).to(on)
     steps = []
     shown = terminal()
     torch.cuda.set_sync_debug_mode("error")
@@ -254,5 +257,6 @@ def test_on_cuda_no_step_waits_for_the_device(split, terminal):
             steps.extend(run.position for _ in fit(run, data, data))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert len(steps) == 4
+    assert len(steps) == 8
+    assert run.step.graph is not None
     assert "images/s" in shown.getvalue()  # with the bar drawn

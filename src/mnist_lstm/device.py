@@ -1,11 +1,19 @@
 """The device to compute on, the precision, and what makes a run repeat bit for bit."""
 
 import os
+import re
+import shutil
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from mnist_lstm.plumbing.errors import ParamsError
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+# https://github.com/pytorch/pytorch/pull/164411
+_CUDNN_WITH_BF16 = 91300
 
 
 class Compute(NamedTuple):
@@ -16,7 +24,21 @@ class Compute(NamedTuple):
 
     def __str__(self) -> str:
         """Say what the bits of a result depend on beside the code: software and device."""
-        return f"PyTorch {torch.__version__} on {_describe(self.device, self.precision)}"
+        if self.device.type == "cuda":
+            name, cudnn = torch.cuda.get_device_name(), torch.backends.cudnn.version()
+            on = f"cuda ({name}, cuDNN {cudnn}, {self.arithmetic})"
+        else:
+            capability = torch.backends.cpu.get_cpu_capability()
+            on = f"cpu ({capability}, {torch.get_num_threads()} threads, {self.arithmetic})"
+        return f"PyTorch {torch.__version__} on {on}"
+
+    @property
+    def arithmetic(self) -> str:
+        """The precision, and TF32 where an LSTM in fp32 is multiplied in that."""
+        if self.precision != "fp32" or self.device.type != "cuda":
+            return self.precision
+        ampere = torch.cuda.get_device_capability() >= (8, 0)
+        return "fp32 as TF32" if ampere and torch.backends.cudnn.allow_tf32 else "fp32"
 
 
 def set_up(device: str, precision: str, seed: int) -> Compute:
@@ -38,13 +60,20 @@ def set_up(device: str, precision: str, seed: int) -> Compute:
 def select_device(name: str) -> torch.device:
     """Return the device for ``name``: ``auto`` is CUDA where there is one, else the CPU.
 
+    Where ``auto`` finds a driver of NVIDIA's that PyTorch cannot use, it warns.
+
     Raises:
         ParamsError: ``cuda`` where there is none.
     """
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise ParamsError.no_cuda(name)
-    return torch.device("cuda" if name != "cpu" and found else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if name == "cuda":
+        raise ParamsError.no_cuda(name, _why_no_cuda())
+    if _has_driver():
+        print(f"warning: computing on the CPU: {_why_no_cuda()}", file=sys.stderr)
+    return torch.device("cpu")
 
 
 def select_precision(name: str, device: torch.device) -> str:
@@ -54,12 +83,14 @@ def select_precision(name: str, device: torch.device) -> str:
     benchmarks/LOG.md). On CUDA it is fp32, until bf16 is measured there.
 
     Raises:
-        ParamsError: ``bf16`` on a CPU on which PyTorch has no LSTM in it.
+        ParamsError: ``bf16`` where PyTorch has no LSTM in it.
     """
-    if device.type != "cpu":
+    if device.type == "cuda":
+        if name == "bf16" and (lack := _lacks_for_bf16()):
+            raise ParamsError.no_bf16(name, lack)
         return "fp32" if name == "auto" else name
     if name == "bf16" and not _has_lstm_in_bf16():
-        raise ParamsError.no_bf16(name)
+        raise ParamsError.no_bf16(name, "this CPU has no LSTM in bf16")
     if name != "auto":
         return name
     able = torch.cpu.get_capabilities()
@@ -67,6 +98,32 @@ def select_precision(name: str, device: torch.device) -> str:
     # The environment may ask PyTorch, or oneDNN, for less than the processor can do.
     used = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return "bf16" if native and used and _has_lstm_in_bf16() else "fp32"
+
+
+def _has_driver() -> bool:
+    """Say whether NVIDIA's driver is here, and nobody hid its devices."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return not hidden and (_DRIVER.exists() or shutil.which("nvidia-smi") is not None)
+
+
+def _why_no_cuda() -> str:
+    """Return PyTorch's own reason, in a sentence, and what it was built for."""
+    reason = "no CUDA device answers"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:  # the latter: built without CUDA
+        reason = re.split(r"\. |\n", str(error))[0]
+    cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
+    return f"{reason}; PyTorch {torch.__version__} is built for {cuda}"
+
+
+def _lacks_for_bf16() -> str:
+    """Return what is missing for cuDNN's LSTM in bf16; nothing where it is all there."""
+    if torch.cuda.get_device_capability() < (8, 0):
+        return "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"
+    if (torch.backends.cudnn.version() or 0) < _CUDNN_WITH_BF16:
+        return "an LSTM in bf16 takes cuDNN 9.13 or later"
+    return ""
 
 
 def _has_lstm_in_bf16() -> bool:
@@ -81,16 +138,6 @@ def _has_lstm_in_bf16() -> bool:
         except RuntimeError:
             return False
     return True
-
-
-def _describe(device: torch.device, precision: str) -> str:
-    if device.type == "cuda":
-        ampere = torch.cuda.get_device_capability(device) >= (8, 0)
-        if precision == "fp32" and ampere and torch.backends.cudnn.allow_tf32:
-            precision = "fp32 as TF32"
-        return f"cuda ({torch.cuda.get_device_name(device)}, {precision})"
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"cpu ({capability}, {torch.get_num_threads()} threads, {precision})"
 
 
 def make_deterministic(seed: int) -> None:

@@ -3,6 +3,7 @@
 It knows nothing of training. Sizes and names are those of the notebook it follows.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,31 +53,61 @@ class LSTMClassifier(nn.Module):
             Logits [N x ydim].
         """
         bf16 = self.precision == "bf16"
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
-            dropping = self.training and self.params.dropout
+        # On CUDA the layers cast themselves: autocast would compute an LSTM in float16.
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and not x.is_cuda):
             # [N x L x D]; the states start at zero
-            rnn_out = self._drop_between(x) if dropping else self.rnn(x)[0]
-            return self.lin(rnn_out[:, -1]).float()
+            rnn_out = self._run_layers(x)
+            return self.lin(rnn_out[:, -1].float()).float()
 
-    def _drop_between(self, x: Tensor) -> Tensor:
-        """Run the layers one by one, with dropout between them: [N x L x Q] => [N x L x D].
+    def _run_layers(self, x: Tensor) -> Tensor:
+        """Run the LSTM: [N x L x Q] => [N x L x D].
 
-        ``nn.LSTM`` can do that, but on CUDA from a generator that no checkpoint can hold.
+        With dropout layer by layer: ``nn.LSTM`` can drop values between its layers, but on
+        CUDA from a generator that no checkpoint can hold.
         """
-        for layer, weights in enumerate(self.rnn.all_weights):
-            if layer:
-                x = dropout(x, self.params.dropout)
-            zeros = x.new_zeros(1, len(x), self.rnn.hidden_size)
-            # biases, one layer, no dropout in it, training, one direction, batch first
-            x = torch.lstm(
-                x, (zeros, zeros), list(weights), True, 1, 0.0, True, False, True
-            )[0]
-        return x
+        layers = self.rnn.all_weights
+        if self.training and self.params.dropout:
+            for layer, weights in enumerate(layers):
+                if layer:
+                    x = dropout(x, self.params.dropout)
+                x = self._run_lstm(x, [weights])
+            return x
+        if x.is_cuda and self.precision == "bf16":
+            return self._run_lstm(x, layers)
+        return self.rnn(x)[0]
+
+    def _run_lstm(self, x: Tensor, layers: Sequence[Sequence[Tensor]]) -> Tensor:
+        """Run the LSTM of these ``layers``: [N x L x Q] => [N x L x D], on CUDA in bf16."""
+        weights = [values for layer in layers for values in layer]
+        if x.is_cuda:
+            x = x.to(torch.bfloat16 if self.precision == "bf16" else torch.float32)
+            weights = _pack(layers, x.dtype)
+        zeros = x.new_zeros(len(layers), len(x), self.rnn.hidden_size)
+        # biases, layers, no dropout in it, mode, one direction, batch first
+        options = True, len(layers), 0.0, self.training, False, True
+        return torch.lstm(x, (zeros, zeros), weights, *options)[0]
 
     def read(self, x: Tensor) -> Tensor:
         """Return the logits after each step, in fp32: [N x L x Q] => [N x L x ydim]."""
         rnn_out, _ = self.rnn(x)
         return self.lin(rnn_out)
+
+
+def _pack(layers: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> list[Tensor]:
+    """Return the weights of LSTM layers in ``dtype``, as views of one buffer.
+
+    All matrices, then all biases, is how cuDNN lays them out; it copies others there in
+    each step, and warns of it.
+    Source: https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/cudnn/RNN.cpp
+    """
+    matrices = [values for w_ih, w_hh, _, _ in layers for values in (w_ih, w_hh)]
+    biases = [values for _, _, b_ih, b_hh in layers for values in (b_ih, b_hh)]
+    parts = matrices + biases
+    buffer = torch.cat([values.flatten() for values in parts]).to(dtype)
+    views = buffer.split([values.numel() for values in parts])
+    shaped = [view.view_as(values) for view, values in zip(views, parts, strict=True)]
+    m, b = shaped[: len(matrices)], shaped[len(matrices) :]
+    return [v for k in range(0, len(m), 2) for v in (*m[k : k + 2], *b[k : k + 2])]
 
 
 @torch.no_grad()

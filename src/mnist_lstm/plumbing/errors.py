@@ -69,15 +69,15 @@ class ParamsError(UserError):
         return cls(f"{source}: line {line}: `<<` is not read here; write the values out")
 
     @classmethod
-    def no_cuda(cls, got: str) -> Self:
-        """CUDA is asked for where PyTorch finds none."""
-        fits = "auto or cpu where PyTorch finds no CUDA device"
+    def no_cuda(cls, got: str, reason: str) -> Self:
+        """CUDA is asked for where PyTorch finds none, for this ``reason``."""
+        fits = f"auto or cpu: {reason}"
         return cls.of("train.device", fits, repr(got))
 
     @classmethod
-    def no_bf16(cls, got: str) -> Self:
-        """bf16 is asked for on a CPU without it."""
-        fits = "auto or fp32: this CPU has no LSTM in bf16"
+    def no_bf16(cls, got: str, reason: str) -> Self:
+        """bf16 is asked for where it is not, for this ``reason``."""
+        fits = f"auto or fp32: {reason}"
         return cls.of("train.precision", fits, repr(got))
 
     @classmethod

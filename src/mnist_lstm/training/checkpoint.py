@@ -8,11 +8,14 @@ its bits depend on.
 import hashlib
 import itertools
 import json
+import math
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError
@@ -21,7 +24,10 @@ from mnist_lstm.plumbing.script import Request, Stopped
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 _KEPT = 2  # so that there is another where the newest is damaged
-_SHARE = 0.005  # of the time, at most, goes into saving within an epoch
+_SHARE = 0.005  # of the time, at most, goes into saving
+_FIRST = (
+    0.2  # seconds until the first checkpoint; from its cost follows when the next is due
+)
 _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
 _FINISHED = "finished"  # marks the folder of a run that wrote its results
 _PARTS = ("params", "data", "code", "machine")
@@ -29,8 +35,6 @@ _PARTS = ("params", "data", "code", "machine")
 
 class Resumable(Protocol):
     """What can be saved between two steps, and gone back to."""
-
-    epoch: int
 
     @property
     def position(self) -> str:
@@ -64,46 +68,64 @@ class Checkpointer:
     """Saves a run to ``folder``, which is named by its key.
 
     As a context it first resumes the run from there; within, a signal ends it only once
-    the run is saved.
+    the run is saved. A thread writes each checkpoint from a copy, while the run goes on.
     """
 
     def __init__(self, folder: Path, run: Resumable):
         self.folder = folder
         self.run = run
         self.request = Request()
-        self.due = 0.0  # by time.monotonic()
-        self.saved_epoch = -1
+        self.due = 0.0  # by time.monotonic(); infinity while one is written
+        self.thread = ThreadPoolExecutor(1)
+        self.written: Future[None] | None = None  # the newest that is not known to be whole
 
     def __enter__(self) -> "Checkpointer":
         self._resume()
         remove(self.folder / _FINISHED)
         self.request.__enter__()
+        self.due = time.monotonic() + _FIRST
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.thread.shutdown()
         self.request.__exit__(*exception)
 
     def save_if_due(self) -> None:
-        """Save at the end of an epoch or by the clock; call it between two steps.
+        """Save by the clock; call it between two steps.
 
         Raises:
             Stopped: a signal asked to end; the run is saved.
+            WriteError: no room; the checkpoints before it stay.
         """
         signum = self.request.signum
-        epoch_ended = self.run.epoch != self.saved_epoch
-        if signum or epoch_ended or time.monotonic() >= self.due:
+        if self.written and self.written.done():
+            self.wait()
+        if signum or time.monotonic() >= self.due:
             self.save()
         if signum:
+            self.wait()
             raise Stopped(signum, f"the next run resumes from {self.run.position}")
 
     def save(self) -> None:
-        """Save a checkpoint, whole or not at all, and forget the oldest.
+        """Copy the run's state and begin to write it, once the one before is written."""
+        self.wait()
+        self.due = math.inf
+        start = time.monotonic()
+        tensors, metadata = self.run.state()
+        self.written = self.thread.submit(self._write, _copy(tensors), metadata, start)
+
+    def wait(self) -> None:
+        """Wait until what was saved is written.
 
         Raises:
             WriteError: no room; the checkpoints before it stay.
         """
-        start = time.monotonic()
-        tensors, metadata = self.run.state()
+        written, self.written = self.written, None
+        if written:
+            written.result()
+
+    def _write(self, tensors: dict[str, Tensor], metadata: dict, start: float) -> None:
+        """Write a checkpoint, whole or not at all, and forget the oldest."""
         saved = self._saved()
         number = int(saved[-1].stem) + 1 if saved else 0
         path = self.folder / f"{number:08}.safetensors"
@@ -111,19 +133,21 @@ class Checkpointer:
         for old in self._saved()[:-_KEPT]:
             remove(old)
         now = time.monotonic()
-        self.saved_epoch = self.run.epoch
         self.due = now + min(_LONGEST, (now - start) / _SHARE)
 
     def finish(self) -> None:
-        """Keep one checkpoint, now that the run has written its results.
+        """Save the run, now that it has written its results, and keep that one checkpoint.
 
         DVC has yet to record them: where that fails, the next run has only to write them
         again. Those of runs that finished earlier go.
 
         Raises:
             Stopped: a signal asked to end, so nothing is recorded.
+            WriteError: no room; the checkpoints before it stay.
         """
+        self.due = 0.0
         self.save_if_due()
+        self.wait()
         for old in self._saved()[:-1]:
             remove(old)
         for folder in self._others():
@@ -178,6 +202,19 @@ class Checkpointer:
         pairs = zip(newest.name.split("-"), self.folder.name.split("-"), strict=False)
         changed = [theirs != ours for theirs, ours in pairs]
         return ", ".join(itertools.compress(_PARTS, changed))
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU; those of a type come from a device in one piece."""
+    kinds: dict[tuple, list[str]] = {}
+    for name, values in tensors.items():
+        kinds.setdefault((values.device, values.dtype), []).append(name)
+    copies: dict[str, Tensor] = {}
+    for names in kinds.values():
+        buffer = torch.cat([tensors[name].flatten() for name in names]).cpu()
+        parts = buffer.split([tensors[name].numel() for name in names])
+        copies |= {n: p.view_as(tensors[n]) for n, p in zip(names, parts, strict=True)}
+    return copies
 
 
 def _digest(content: bytes) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parameters_to_vector
 
 from mnist_lstm.device import Compute
 from mnist_lstm.evaluation import Score, logits_by_batch, score
@@ -96,7 +97,10 @@ class Run:
     def __init__(self, model: LSTMClassifier, params: TrainParams, augment: AugmentParams):
         self.model = model
         # what is evaluated and saved: a moving average of the weights, or the weights
-        self.ema_model = copy.deepcopy(model) if params.ema else model
+        self.ema_model = model
+        if params.ema:
+            self.ema_model = copy.deepcopy(model)
+            self.ema_model.rnn.flatten_parameters()  # a copy is in pieces, slower on CUDA
         self.params = params
         self.augment = augment
         self.optimizer = AdamW(model.parameters(), params)
@@ -200,7 +204,7 @@ class Run:
         for step, value in enumerate(values, 1):
             if not math.isfinite(value):
                 raise DivergedError.loss(self.epoch, step, value, self.hyperparameters())
-        if not all(values.isfinite().all() for values in self.model.parameters()):
+        if not parameters_to_vector(self.model.parameters()).isfinite().all():
             raise DivergedError.weights(self.epoch, len(values), self.hyperparameters())
 
     def _taken(self) -> int:

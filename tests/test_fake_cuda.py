@@ -1,0 +1,220 @@
+"""What runs on CUDA, run on tensors that only say that they lie there: no GPU is needed.
+
+It shows that no tensor is left on the CPU and that nothing waits for the device, nor copies
+from it, within an epoch. It cannot show what cuDNN, the fused optimizer, autograd's own
+kernels and a CUDA graph do: these are replaced by PyTorch's plain LSTM cell and by stubs,
+and are left to the tests that are marked `cuda`.
+"""
+
+import functools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
+from mnist_lstm import model as model_module
+from mnist_lstm.evaluation import compute_logits, score
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.splits import Split
+from mnist_lstm.training import augmentation, cudagraph, optimizer
+from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.loop import Run, fit, train_step
+
+CUDA = torch.device("cuda", 0)
+NOTHING = {"model": {}, "train": {}, "augment": {}}
+
+
+class OnDevice(TorchDispatchMode):
+    """Refuses every operation that touches a tensor on the CPU; counts the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        tensors = [
+            leaf
+            for leaf in tree_leaves((args, kwargs, result))
+            if isinstance(leaf, torch.Tensor)
+        ]
+        assert {t.device.type for t in tensors} <= {"cuda"}, operation
+        self.calls.append((str(operation), [t.dtype for t in tensors]))
+        return result
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A mode in which CUDA is there, and all that only a GPU can do is stubbed."""
+
+    def backward(loss):
+        for values in run_of.run.model.parameters():
+            values.grad = torch.empty_like(values)
+
+    def adamw(*lists, lr, **_):
+        tensors = [lr, *(values for values in lists for values in values)]
+        assert all(values.is_cuda for values in tensors)
+
+    run_of = SimpleNamespace(run=None)
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    monkeypatch.setattr(optimizer, "adamw", adamw)
+    augmentation._bicubic.cache_clear()
+    with torch.backends.cudnn.flags(enabled=False), FakeTensorMode():
+        yield run_of
+    augmentation._bicubic.cache_clear()
+
+
+def started(fake, changes, precision):
+    sizes = model_params(**({"hdim": 16} | changes["model"]))
+    with CUDA:
+        model, ema_model = (
+            LSTMClassifier(sizes, precision),
+            LSTMClassifier(sizes, precision),
+        )
+    params = train_params(batch_size=16, device="cuda", **changes["train"])
+    run = Run(model, params, augment_params(**changes["augment"]))
+    if params.ema:  # a deep copy of a fake tensor belongs to another mode
+        run.ema_model = ema_model
+    assert isinstance(run.step, GraphedStep)
+    run.step = functools.partial(train_step, run)
+    fake.run = run
+    return run
+
+
+def digits(n):
+    images = torch.zeros(n, 28, 28, dtype=torch.uint8, device=CUDA)
+    return Split(images, torch.zeros(n, dtype=torch.int64, device=CUDA), DIGITS)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("changes", [NOTHING, ALL_ON], ids=["plain", "all on"])
+def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
+    fake, changes, precision
+):
+    run = started(fake, changes, precision)
+    data = digits(60)
+    run.epoch, run.order = 1, torch.zeros(60, dtype=torch.int64, device=CUDA)
+    if changes is ALL_ON:  # its constants are copied to the device, once
+        augmentation._bicubic(28, CUDA)
+    steps = []
+    # the epoch's losses are read: the one wait
+    with OnDevice() as seen, pytest.raises(DataDependentOutputException):
+        steps.extend(run.position for _ in fit(run, data, data))
+    assert len(steps) == 4
+    cells = [types[0] for name, types in seen.calls if "lstm_cell" in name]
+    assert set(cells) == {torch.bfloat16 if precision == "bf16" else torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_evaluation_leaves_the_device_only_with_its_two_numbers(fake, precision):
+    run = started(fake, NOTHING, precision)
+    data = digits(5000)
+    with OnDevice():
+        logits = compute_logits(run.model, data)
+        with pytest.raises(DataDependentOutputException):
+            score(logits, data.labels)
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda loss: loss.item(),
+        lambda loss: loss.cpu(),
+        lambda loss: loss + torch.ones(3),
+        lambda loss: torch.ones(3).to(loss.device),
+    ],
+)
+def test_what_waits_or_copies_within_an_epoch_is_seen(fake, leave):
+    loss = torch.zeros((), device=CUDA)
+    with (
+        OnDevice(),
+        pytest.raises((DataDependentOutputException, AssertionError, RuntimeError)),
+    ):
+        leave(loss)
+
+
+def test_the_elastic_field_takes_few_kernels(fake):
+    x = torch.zeros(16, 28, 28, device=CUDA)
+    augmentation._bicubic(28, CUDA)
+    views = ("view", "expand", "squeeze", "transpose", "aten.t.", "unbind", "prim.device")
+    kernels = []
+    for elastic in (0.0, 0.5):
+        with OnDevice() as seen:
+            augmentation.augment(x, augment_params(rotation=15, elastic=elastic))
+        names = [name for name, _ in seen.calls]
+        kernels.append(sum(not any(view in name for view in views) for name in names))
+    assert kernels[1] - kernels[0] <= 10
+
+
+@pytest.mark.parametrize("n_layer", [1, 2, 3])
+def test_packed_weights_lie_as_cudnn_lays_them_and_pass_gradients_on(n_layer):
+    lstm = torch.nn.LSTM(28, 16, n_layer)
+    packed = model_module._pack(lstm.all_weights, torch.bfloat16)
+    plain = [values for layer in lstm.all_weights for values in layer]
+    assert len({values.untyped_storage().data_ptr() for values in packed}) == 1
+    ends = 0
+    matrices = [i for i in range(4 * n_layer) if i % 4 < 2]
+    biases = [i for i in range(4 * n_layer) if i % 4 >= 2]
+    for i in matrices + biases:
+        assert packed[i].storage_offset() == ends
+        assert packed[i].is_contiguous()
+        assert torch.equal(packed[i], plain[i].bfloat16())
+        ends += packed[i].numel()
+    sum((k * values.float()).sum() for k, values in enumerate(packed)).backward()
+    for k, values in enumerate(plain):
+        assert values.grad.dtype == torch.float32
+        assert values.grad.unique().tolist() == [k]
+
+
+class Recorder(GraphedStep):
+    """Captures and replays nothing, and tells how each step was taken."""
+
+    def __init__(self):
+        super().__init__(lambda x, _: self.took.append(("step", len(x))))
+        self.took = []
+
+    def _beside(self, x, y):
+        self.took.append(("warm-up", len(x)))
+
+    def _capture(self, x, y):
+        self.took.append(("capture", len(x)))
+        self.loss = torch.tensor(0.0)
+        replay = functools.partial(self.took.append, ("replay", len(x)))
+        self.graph = SimpleNamespace(replay=replay)
+
+
+def take(step, *sizes):
+    for size in sizes:
+        step(torch.zeros(size, 1, 1), torch.zeros(size))
+    return step.took
+
+
+@pytest.mark.parametrize("first", [256, 96], ids=["a full batch", "an epoch's last batch"])
+def test_the_batch_size_that_recurs_gets_the_graph(first):
+    """A run may resume on an epoch's last, smaller batch."""
+    took = take(Recorder(), first, *[256] * 10, 96, *[256] * 10)
+    kinds = [kind for kind, size in took if size == 256]
+    assert kinds == ["warm-up"] * 3 + ["capture"] + ["replay"] * (17 + (first == 256))
+    assert ("replay", 96) not in took
+    assert took[-11 if first == 256 else 0][0] in {"step", "warm-up"}
+
+
+def test_where_the_capture_fails_every_step_is_taken_as_it_comes(monkeypatch, capsys):
+    def refuse(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    class Failing(Recorder):
+        _capture = GraphedStep._capture
+
+    monkeypatch.setattr(cudagraph.torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(cudagraph.torch.cuda, "graph", refuse)
+    took = take(Failing(), *[256] * 5, 96)
+    assert [kind for kind, _ in took] == ["warm-up"] * 3 + ["step"] * 3
+    assert capsys.readouterr().err == (
+        "warning: no CUDA graph, steps are slower: operation not permitted when stream is "
+        "capturing\n"
+    )
