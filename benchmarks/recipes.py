@@ -263,8 +263,8 @@ def record_table(
         rows.append(
             f"| {mark}`{record.recipe}`{mark}{place} | {record.date} "
             f"| {percent(found.accuracy)} | {interval(found.accuracy)} | {len(found)} "
-            f"| {images:,} | {ratio(times, record.overrides)} | {machines} | {record.commit} "
-            f"| {record.change} |"
+            f"| {images:,} | {ratio(times, record.overrides)} | {machines} "
+            f"| {record.commit} | {record.change} |"
         )
     return "\n".join(rows)
 

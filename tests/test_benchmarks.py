@@ -246,7 +246,7 @@ def test_the_record_that_stands_is_the_recipe(name):
     assert last.overrides.split() == now
 
 
-@pytest.mark.parametrize("record", [*RECORDS.itertuples()], ids=str)
+@pytest.mark.parametrize("record", [*RECORDS.itertuples()], ids=[*RECORDS.commit])
 def test_the_commit_of_a_record_has_its_recipe(record, tmp_path, monkeypatch):
     show = ["git", "show", f"{record.commit}:recipes/{record.recipe}"]
     done = subprocess.run(show, capture_output=True, text=True)

@@ -6,7 +6,7 @@ from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.training.muon import Muon, make_optimizer, orthogonalize
 from mnist_lstm.training.optimizer import AdamW
 
-SHAPES = [(12, 256, 256), (4, 256, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
+SHAPES = [(3, 1024, 256), (1, 1024, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
 BOTH = [torch.float32, torch.bfloat16]
 
 
@@ -26,22 +26,23 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     found = orthogonalize((u * spread) @ v.mT, dtype)
     assert found.dtype == torch.float32
     values = singular_values(found)
-    assert 0.6 < values.min() <= values.max() < 1.3
+    assert 0.66 < values.min() <= values.max() < 1.25
     turned = u.mT @ found @ v  # diagonal where the vectors are the same
     off = turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))
-    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.05}[dtype]
+    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.1}[dtype]
 
 
+@pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize("shape", SHAPES[:3])
-def test_each_matrix_is_orthogonalized_as_by_pytorch(shape):
-    """Its iterations are those of bfloat16, too, but not batched."""
+def test_each_matrix_is_orthogonalized_as_by_pytorch(shape, dtype):
+    """Its iterations are in bfloat16, one matrix after the other, without Gram's form."""
     from torch.optim._muon import _zeropower_via_newtonschulz as theirs
 
     torch.manual_seed(0)
     x = torch.randn(shape)
     expected = [theirs(m, (3.4445, -4.7750, 2.0315), 5, 1e-7).float() for m in x]
-    apart = orthogonalize(x, torch.bfloat16) - torch.stack(expected)
-    assert apart.norm() < 0.02 * torch.stack(expected).norm()
+    apart = orthogonalize(x, dtype) - torch.stack(expected)
+    assert apart.norm() < 0.06 * torch.stack(expected).norm()
 
 
 @pytest.mark.parametrize("dtype", BOTH)
@@ -79,48 +80,27 @@ def twins(precision="fp32"):
     return ours, theirs
 
 
-def test_a_step_is_pytorchs_gate_by_gate():
-    """Its Muon on each gate's block as a matrix of its own, with the same settings."""
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_is_pytorchs(precision):
     params = train_params(
         optimizer="muon", lr=0.01, muon_lr=0.05, momentum=0.8, weight_decay=0.1
     )
-    ours, theirs = twins("bf16")
-    blocks = {
-        name: [torch.nn.Parameter(block.clone()) for block in p.chunk(4)]
-        for name, p in theirs.rnn.named_parameters()
-        if "weight" in name
-    }
+    ours, theirs = twins(precision)
+    before = [p.detach().clone() for p in ours.rnn.parameters()]
     library = torch.optim.Muon(
-        [block for gates in blocks.values() for block in gates],
+        [p for p in theirs.rnn.parameters() if p.ndim == 2],
         lr=0.05,
         momentum=0.8,
         weight_decay=0.1,
         adjust_lr_fn="original",
     )
-
-    class Library:
-        def set_lr(self, lr):
-            library.param_groups[0]["lr"] = 5 * lr
-
-        def zero_grad(self):
-            pass
-
-        def step(self):
-            for name, p in theirs.rnn.named_parameters():
-                for block, grad in zip(
-                    blocks.get(name, []), p.grad.chunk(4), strict=name in blocks
-                ):
-                    block.grad = grad.contiguous()
-            library.step()
-
-    before = {name: p.detach().clone() for name, p in ours.rnn.named_parameters()}
+    library.set_lr = lambda lr: library.param_groups[0].update(lr=5 * lr)
     steps(make_optimizer(ours, params), ours)
-    steps(Library(), theirs)
-    after = dict(ours.rnn.named_parameters())
-    for name, gates in blocks.items():
-        moved = after[name] - before[name]
-        apart = after[name] - torch.cat(gates)
-        assert apart.norm() < 0.02 * moved.norm()
+    steps(library, theirs)
+    pairs = zip(ours.rnn.parameters(), theirs.rnn.parameters(), before, strict=True)
+    for a, b, old in pairs:
+        if a.ndim == 2:
+            assert (a - b).norm() < 0.06 * (a - old).norm() > 0
 
 
 def test_biases_and_the_last_layer_have_the_bits_of_adamw():
@@ -143,13 +123,13 @@ def test_all_gradients_are_clipped_as_one():
 
 
 def test_both_learning_rates_rise_and_fall_together():
-    """A step moves a square block by the learning rate times an orthogonal matrix."""
+    """A step moves a matrix [4D x D] by twice the rate times an orthogonal matrix."""
     params = train_params(optimizer="muon", lr=0.01, muon_lr=0.05, weight_decay=0)
     for share in (1, 0.5, 0):
         ours, before = twins()
         steps(make_optimizer(ours, params), ours, [0.01 * share])
-        moved = (before.rnn.weight_hh_l0 - ours.rnn.weight_hh_l0)[:16]
-        values = singular_values(moved.detach())
+        moved = before.rnn.weight_hh_l0 - ours.rnn.weight_hh_l0
+        values = singular_values(moved.detach()) / 2
         assert values.mean().item() == pytest.approx(0.05 * share, rel=0.15)
 
 

@@ -4,7 +4,6 @@ Source: K. Jordan et al., https://kellerjordan.github.io/posts/muon/
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,9 +13,10 @@ from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.training.optimizer import AdamW
 
-_GATES = 4  # input, forget, cell, output: each has its rows of an LSTM's matrix
-# A singular value s becomes p(p(...p(s))), near to 1, with p(s) = a s + b s^3 + c s^5.
+# Five Newton-Schulz iterations: a singular value s becomes p(p(...p(s))), near to 1, with
+# p(s) = a s + b s^3 + c s^5. They come in two runs, see `orthogonalize`.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
+_RUNS = (3, 2)
 
 
 def make_optimizer(model: LSTMClassifier, params: TrainParams) -> "AdamW | Muon":
@@ -29,8 +29,8 @@ def make_optimizer(model: LSTMClassifier, params: TrainParams) -> "AdamW | Muon"
 class Muon:
     """Muon for the LSTM's weight matrices, AdamW for its biases and the last layer.
 
-    ``torch.optim.Muon`` takes a matrix as a whole, and importing it imports the compiler.
-    Here each gate's block moves by itself, and blocks of one shape are one batch.
+    The step is that of ``torch.optim.Muon``, which imports the compiler, and takes matrices
+    one by one. Here those of one shape are one batch.
     """
 
     def __init__(self, model: LSTMClassifier, params: TrainParams):
@@ -43,13 +43,15 @@ class Muon:
         # here, all gradients are clipped as one
         self.adamw = AdamW(rest, params.model_copy(update={"clip": 0.0}))
         self.cuda = self.adamw.cuda
-        # A product of bfloat16s is as good here, and faster where the hardware has it.
+        # bfloat16 is precise enough here, and faster where the model computes in it, too.
         self.dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
         # A graph reads it where it lies on the device.
         self._lr = torch.tensor(params.muon_lr, device=self.parameters[0].device)
         shapes = dict.fromkeys(p.shape for p in matrices)
-        self.groups = [[p for p in matrices if p.shape == shape] for shape in shapes]
-        momentum = [torch.zeros_like(_blocks(group)) for group in self.groups]
+        self.groups: list[list[Tensor]] = [
+            [p for p in matrices if p.shape == shape] for shape in shapes
+        ]
+        momentum = [torch.zeros_like(torch.stack(group)) for group in self.groups]
         self.state = self.adamw.state | {"momentum": momentum}
 
     def set_lr(self, lr: float) -> None:
@@ -70,35 +72,49 @@ class Muon:
         self.adamw.step()
         beta, keep = self.params.momentum, 1 - self._lr * self.params.weight_decay
         for group, momentum in zip(self.groups, self.state["momentum"], strict=True):
-            gradient = _blocks([p.grad for p in group if p.grad is not None])
+            gradient = torch.stack([p.grad for p in group if p.grad is not None])
             momentum.lerp_(gradient, 1 - beta)
             ahead = gradient.lerp_(momentum, beta)  # as Nesterov looks a step ahead
             update = self._lr * _scale(ahead) * orthogonalize(ahead, self.dtype)
-            for p, blocks in zip(group, update.chunk(len(group)), strict=True):
-                p.mul_(keep).sub_(blocks.flatten(0, 1))
+            for p, moved in zip(group, update, strict=True):
+                p.mul_(keep).sub_(moved)
 
 
-def orthogonalize(x: Tensor, dtype: torch.dtype, steps: int = 5) -> Tensor:
-    """Return the matrices ``x`` [n x R x C] with each singular value moved to about 1.
+def orthogonalize(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the matrices ``x`` [n x R x C] with their singular values moved to about 1.
 
-    That is to between 0.7 and 1.2, by Newton-Schulz iterations in ``dtype``; one that is
-    less than a thousandth of the others stays smaller.
+    That is to between 0.67 and 1.25, by Newton-Schulz iterations in ``dtype``. One below
+    1/600 of a matrix's norm (Frobenius's) stays smaller.
+
+    An iteration multiplies ``y`` by a polynomial of its Gram matrix ``y.mT @ y``, which is
+    the smaller the taller ``y`` is; so several run on that matrix alone. Rounding errors
+    grow from one to the next: after three, ``y`` and its Gram matrix are made anew.
     """
-    tall = x.shape[1] > x.shape[2]
-    y = (x.mT if tall else x).to(dtype)  # products of the smaller side
+    tall = x.shape[1] >= x.shape[2]
+    y = (x if tall else x.mT).to(dtype)
     y = y / (y.norm(dim=(1, 2), keepdim=True) + 1e-7)  # no singular value is above 1
-    for _ in range(steps):
-        square = y @ y.mT
-        polynomial = torch.baddbmm(square, square, square, beta=_B, alpha=_C)
-        y = torch.baddbmm(y, polynomial, y, beta=_A)
-    return (y.mT if tall else y).to(x.dtype)
+    for steps in _RUNS:
+        y = y @ _multiplier(y.mT @ y, steps)
+    return (y if tall else y.mT).to(x.dtype)
 
 
-def _blocks(matrices: Sequence[Tensor]) -> Tensor:
-    """Return the gates' blocks [n x D x Q] of LSTM matrices [4D x Q]."""
-    return torch.cat([p.unflatten(0, (_GATES, -1)) for p in matrices])
+def _multiplier(gram: Tensor, steps: int) -> Tensor:
+    """Return the product [n x C x C] of the polynomials of ``steps`` iterations."""
+    product = polynomial = _polynomial(gram)
+    for _ in range(steps - 1):
+        gram = polynomial @ gram @ polynomial  # they commute: all are polynomials of one
+        polynomial = _polynomial(gram)
+        product = product @ polynomial
+    return product
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """Return a + b G + c G^2 of matrices G [n x C x C]."""
+    result = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+    result.diagonal(dim1=1, dim2=2).add_(_A)
+    return result
 
 
 def _scale(x: Tensor) -> float:
-    """Return by what a tall matrix moves further, so that outputs change as much."""
+    """Return by what tall matrices move further, so that outputs change as much."""
     return math.sqrt(max(1, x.shape[1] / x.shape[2]))
