@@ -40,6 +40,7 @@ TINY = DEFAULT | {
 ALL_ON = {
     "model": {"dropout": 0.2, "init": "keras"},
     "train": {
+        "optimizer": "muon",
         "schedule": "one_cycle",
         "final_lr": 1e-4,
         "weight_decay": 0.01,

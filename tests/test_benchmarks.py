@@ -26,6 +26,7 @@ from sandbox import create
 
 NAMES = sorted(path.name for path in Path("recipes").iterdir())
 DEFAULTS = Params.model_validate(DEFAULT)
+RECORDS = recipes.read_table(recipes.RECORDS)
 
 
 def test_the_baseline_is_the_same_model():
@@ -226,15 +227,97 @@ def tell(sentence: str) -> None:
 
 def test_the_tables_are_those_of_the_runs():
     runs = recipes.read_runs()
-    tested = recipes.tested(runs, DEFAULTS)
-    assert {"`notebook`", "`fast`", "`record`"} <= tested.keys()
+    tables = RECORDS, runs, recipes.read_table(recipes.TIMES)
     for mark, table in {
-        "benchmarks/recipes.py": recipes.recipe_table(tested),
+        "benchmarks/recipes.py": recipes.record_table(*tables, DEFAULTS),
         "benchmarks/recipes.py: trials": recipes.trial_table(runs, DEFAULTS),
     }.items():
         found = shown(mark)
         assert found
         assert set(found) == {table}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_record_that_stands_is_the_recipe(name):
+    last = RECORDS[RECORDS.recipe == name].iloc[-1]
+    params = recipes.override(DEFAULTS, recipes.read_recipe(name))
+    digits = ["data.name=digits"] if name == "digits" else []
+    now = recipes.differences(recipes.override(params, digits), DEFAULTS)
+    assert last.overrides.split() == now
+
+
+@pytest.mark.parametrize("record", [*RECORDS.itertuples()], ids=[*RECORDS.commit])
+def test_the_commit_of_a_record_has_its_recipe(record, tmp_path, monkeypatch):
+    show = ["git", "show", f"{record.commit}:recipes/{record.recipe}"]
+    done = subprocess.run(show, capture_output=True, text=True)
+    if "invalid object name" in done.stderr:
+        pytest.skip("a clone without history")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipes" / record.recipe
+    path.parent.mkdir()
+    path.write_text(done.stdout)
+    params = recipes.override(DEFAULTS, recipes.read_recipe(record.recipe))
+    data = {"data.name=digits"} if record.recipe == "digits" else set()
+    assert {*recipes.differences(params, DEFAULTS)} | data == {*record.overrides.split()}
+
+
+def frame(columns, *rows):
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def test_the_record_table_keeps_what_fell_and_marks_what_stands():
+    records = frame(
+        "date recipe overrides commit change",
+        ("2026-01-01", "fast", "train.epochs=2", "aaaaaaa", "two epochs"),
+        ("2026-01-01", "notebook", "", "ccccccc", ""),
+        ("2026-01-02", "fast", "train.epochs=1 train.epoch_size=70", "bbbbbbb", "one"),
+    )
+    kinds = [("fast", row.overrides) for row in records.itertuples()][::2]
+    runs = frame(
+        "recipe overrides split images accuracy machine",
+        *((*kinds[0], "test", 100, accuracy, "cpu") for accuracy in (0.97, 0.98, 0.99)),
+        (*kinds[0], "valid", 90, 0.5, "cpu"),
+        (*kinds[1], "test", 100, 0.99, "cpu"),
+        ("notebook", "", "test", 100, 0.98, "cpu"),
+    )
+    times = frame(
+        "overrides seconds notebook_training",
+        (kinds[0][1], 30, 300),
+        (kinds[0][1], 33, 300),
+    )
+    _, _, *rows = recipes.record_table(records, runs, times, DEFAULTS).splitlines()
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
+    assert [row[0] for row in cells] == ["`fast`", "**`fast`**", "**`notebook`**"]
+    assert cells[0][1:] == [
+        *("2026-01-01", "98.00% ± 1.00", "95.52% to 100.48%", "3", "200", "0.11", "cpu"),
+        *("aaaaaaa", "two epochs"),
+    ]
+    assert cells[1][2:7] == ["99.00%", "", "1", "70", ""]
+    assert cells[2][5] == "500"
+
+
+def test_an_interval_holds_the_mean_19_times_of_20():
+    generator = torch.Generator().manual_seed(0)
+    drawn = 0.9 + 0.001 * torch.randn(400, 5, generator=generator, dtype=torch.double)
+    ends = [recipes.interval(pd.Series(row)).split(" to ") for row in drawn.numpy()]
+    held = sum(float(low[:-1]) <= 90 <= float(high[:-1]) for low, high in ends)
+    assert 363 <= held <= 397  # 380 and four standard deviations of 4.4, each way
+
+
+def test_records_are_timed_beside_the_notebook(digits, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests share the cores
+    kinds = ["train.epochs=1", "train.epochs=3 train.epoch_size=640"]
+    header = "date,recipe,overrides,commit,change\n"
+    rows = [f"2026-01-01,{n},{k},aaaaaaa,x\n" for n, k in zip("ab", kinds, strict=True)]
+    recipes.RECORDS.write_text(header + "".join(rows) + "2026-01-01,c,,aaaaaaa,x\n")
+    recipes.TIMES.write_text(f"{','.join(recipes.TIMED)}\n")
+    run_recipe("a", "b", "--time", "--turns", "1")
+    times = recipes.read_table(recipes.TIMES)
+    assert times.recipe.tolist() == ["a", "b"]
+    assert times.overrides.tolist() == kinds
+    assert (times.seconds > 0).all()
+    assert (times.notebook_training < times.notebook_job).all()
+    assert times.notebook_training.nunique() == 1
 
 
 def test_the_tables_are_those_of_the_measured_speed():
@@ -247,8 +330,9 @@ def test_the_tables_are_those_of_the_measured_speed():
 
 
 def test_the_pages_tell_what_the_runs_say():
-    told = recipes.sentences(recipes.tested(recipes.read_runs(), DEFAULTS))
-    assert len(told) == 2
+    times = recipes.read_table(recipes.TIMES)
+    told = recipes.sentences(recipes.tested(recipes.read_runs(), DEFAULTS), times)
+    assert told
     for sentence in told:
         tell(sentence)
 

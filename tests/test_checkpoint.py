@@ -23,6 +23,7 @@ TRAIN = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "device": "cpu", "precision"
 MODEL = {"hdim": 8}
 PLAIN = {"model": MODEL, "train": TRAIN, "augment": {}}
 ALL = {section: PLAIN[section] | ALL_ON[section] for section in PLAIN}
+ALL["train"] = ALL["train"] | {"epoch_size": 50}
 KEY = "params-data-code-machine"
 
 

@@ -44,6 +44,7 @@ def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
     assert (params.model.hdim, params.model.n_layer) == (256, 2)
     assert (params.model.init, params.model.dropout) == ("pytorch", 0)
     assert (params.train.lr, params.train.batch_size, params.train.epochs) == (1e-3, 256, 5)
+    assert (params.train.optimizer, params.train.epoch_size) == ("adamw", 0)
     assert (params.train.schedule, params.train.weight_decay) == ("constant", 0)
     assert (params.train.beta1, params.train.beta2) == (0.9, 0.999)
     off = ("clip", "label_smoothing", "ema")
@@ -122,16 +123,21 @@ BAD = [
     (
         "train",
         "fast",
-        "a mapping with epochs, batch_size, lr, schedule, warmup, final_lr, beta1, beta2, "
-        "weight_decay, clip, label_smoothing, ema, seed, device, precision",
+        "a mapping with epochs, epoch_size, batch_size, optimizer, lr, schedule, warmup, "
+        "final_lr, beta1, beta2, weight_decay, muon_lr, momentum, clip, label_smoothing, "
+        "ema, seed, device, precision",
     ),
     ("train.epochs", 0, COUNT),
     ("train.epochs", -5, COUNT),
     ("train.epochs", 2.5, COUNT),
     ("train.epochs", "5 epochs", COUNT),
+    ("train.epoch_size", -1, SIZE),
+    ("train.epoch_size", 0.5, SIZE),
     ("train.batch_size", 0, COUNT),
     ("train.batch_size", 70000, COUNT),
     ("train.batch_size", "auto", COUNT),
+    ("train.optimizer", "Muon", "one of adamw, muon"),
+    ("train.optimizer", None, "one of adamw, muon"),
     ("train.lr", -0.001, RATE),
     ("train.lr", 0, RATE),
     ("train.lr", float("nan"), RATE),
@@ -148,6 +154,9 @@ BAD = [
     ("train.beta1", 1, SHARE),
     ("train.beta2", float("nan"), SHARE),
     ("train.weight_decay", -0.01, AMOUNT),
+    ("train.muon_lr", 0, RATE),
+    ("train.momentum", 1, SHARE),
+    ("train.momentum", -0.9, SHARE),
     ("train.clip", "1.0", AMOUNT),
     ("train.clip", float("inf"), AMOUNT),
     ("train.label_smoothing", 1.0, SHARE),

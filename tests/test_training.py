@@ -95,6 +95,33 @@ def test_one_cycle_spans_all_epochs(split, monkeypatch):
     assert rates[-1] == pytest.approx(0)
 
 
+def test_muon_learns(split):
+    _, rows = train(split, epochs=10, optimizer="muon")
+    assert rows[0]["heldout_accuracy"] <= 0.3
+    assert rows[-1]["heldout_accuracy"] == 1.0
+
+
+def test_an_epoch_of_fewer_images_draws_them_anew(split, monkeypatch):
+    """Of 60 images, 40 in batches of 16: three steps, the last on 8."""
+    run = started(settings(epoch_size=40, schedule="one_cycle"))
+    seen, rates = [], []
+    set_lr = run.optimizer.set_lr
+    monkeypatch.setattr(run.optimizer, "set_lr", lambda lr: (rates.append(lr), set_lr(lr)))
+    for row in fit(run, split, split):
+        if row is None and run.losses and (not seen or run.order is not seen[-1]):
+            seen.append(run.order)
+    assert [len(set(order.tolist())) for order in seen] == [40, 40, 40]
+    assert set(seen[0].tolist()) != set(seen[1].tolist())
+    assert len(rates) == 9
+    assert rates[-1] == pytest.approx(0)
+    assert run.history[1]["train_loss"] > run.history[3]["train_loss"]
+
+
+def test_an_epoch_of_more_images_than_there_are_takes_all(split):
+    _, rows = train(split, epoch_size=100)
+    assert rows == train(split)[1]
+
+
 def test_augmentation_is_for_what_is_learnt_from_alone(split):
     """Nothing moves the weights here: only what is augmented is seen to differ."""
     run = started(settings(epochs=1, lr=1e-12), augment={"shift": 0.99})
@@ -135,6 +162,10 @@ def test_what_is_held_out_is_never_learnt_from(split):
     [
         ({"lr": 1e36}, "train.lr (1e+36)"),
         ({"lr": 9e36}, "train.lr (9e+36)"),
+        (
+            {"optimizer": "muon", "muon_lr": 1.0, "weight_decay": 1e37 / 2},
+            "train.weight_decay (5e+36) or train.muon_lr (1) or train.lr (0.01)",
+        ),
         ({"weight_decay": 1e36}, "train.weight_decay (1e+36) or train.lr (0.01)"),
         (
             {"schedule": "one_cycle", "final_lr": 9e36},

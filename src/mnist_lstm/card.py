@@ -157,12 +157,13 @@ def _training(facts: Facts) -> str:
         "train": facts.train.model_dump(exclude={"device"}),
         "augment": facts.augment.model_dump(),
     }
+    size = min(facts.train.epoch_size or math.inf, facts.n_image["train"])
     return f"""
 ## Training
 
-{facts.train.epochs} epochs of the train split in batches of {facts.train.batch_size}, by
-cross-entropy. The weights are those of the last epoch, not of the best one.
-The parameters, as in `params.yaml`:
+Epochs: {facts.train.epochs}, of {size:,} images of the train split, in batches of
+{facts.train.batch_size}, by cross-entropy. The weights are those of the last epoch, not of
+the best one. The parameters, as in `params.yaml`:
 
 ```yaml
 {yaml.safe_dump(shown, sort_keys=False).strip()}

@@ -40,7 +40,7 @@ class Split:
 
         Args:
             size: B, images in a batch.
-            order: int64 [N], the order of the images; as they lie where it is None.
+            order: int64 [M], which images, in which order; None: all, as they lie.
             start: how many images to leave out, of the first in that order.
 
         Yields:
@@ -48,7 +48,7 @@ class Split:
         """
         if order is not None:
             order = order.to(self.images.device)
-        for first in range(start, len(self), size):
+        for first in range(start, len(self if order is None else order), size):
             chunk = slice(first, first + size)
             pick = chunk if order is None else order[chunk]
             yield to_input(self.images[pick]), self.labels[pick]

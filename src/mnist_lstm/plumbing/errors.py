@@ -492,10 +492,14 @@ def _suspects(params: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float]
     train = params["train"]
     lr, decay = train["lr"], train["weight_decay"]
     final = train["final_lr"] if train["schedule"] == "one_cycle" else 0
+    muon_lr = train["muon_lr"] if train["optimizer"] == "muon" else 0
     found = [("train.lr", lr)]
+    if muon_lr:
+        found.insert(0, ("train.muon_lr", muon_lr))
     if final > lr:
         found.insert(0, ("train.final_lr", final))
-    if max(lr, final) * decay > 1:  # a step multiplies the weights by 1 minus that
+    # a step multiplies the weights by 1 minus that
+    if max(lr, muon_lr) * max(1, final / lr) * decay > 1:
         found.insert(0, ("train.weight_decay", decay))
     return found
 

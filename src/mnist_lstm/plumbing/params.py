@@ -71,7 +71,9 @@ class TrainParams(_Section):
     """How the model is trained."""
 
     epochs: Count
+    epoch_size: Size
     batch_size: Count
+    optimizer: Literal["adamw", "muon"]
     lr: Rate
     schedule: Literal["constant", "one_cycle"]
     warmup: Share
@@ -79,6 +81,8 @@ class TrainParams(_Section):
     beta1: Share
     beta2: Share
     weight_decay: Amount
+    muon_lr: Rate
+    momentum: Share
     clip: Amount
     label_smoothing: Share
     ema: Share

@@ -21,7 +21,8 @@ from mnist_lstm.splits import Split
 from mnist_lstm.training.allocator import release_freed_memory, retain_freed_memory
 from mnist_lstm.training.augmentation import augment
 from mnist_lstm.training.cudagraph import GraphedStep
-from mnist_lstm.training.optimizer import AdamW, learning_rate, update_ema
+from mnist_lstm.training.muon import make_optimizer
+from mnist_lstm.training.optimizer import learning_rate, update_ema
 
 Row = dict[str, float]
 _PROBE = 32  # images of the fingerprint
@@ -64,15 +65,15 @@ def fit(
         learnt: Row = {}
         if run.epoch > 0:  # epoch 0 evaluates the untrained model
             release_freed_memory()  # evaluation leaves it in pieces that fit no step
-            run.begin_epoch(train)
-            with TrainingBar(len(train), run.epoch, run.params.epochs, run.done) as bar:
+            n = run.begin_epoch(train)
+            with TrainingBar(n, run.epoch, run.params.epochs, run.done) as bar:
                 for x, y in train.batches(run.params.batch_size, run.order, run.done):
                     run.set_lr()
                     loss = run.step(x, y)
                     run.end_step(loss)
                     bar.advance(len(y), loss)
                     yield None
-            learnt["train_loss"] = run.mean_loss(len(train))
+            learnt["train_loss"] = run.mean_loss(n)
         row: Row = {"epoch": run.epoch}
         for name, split in splits.items():
             found = yield from run.evaluate(name, split)
@@ -103,7 +104,7 @@ class Run:
             self.ema_model.rnn.flatten_parameters()  # a copy is in pieces, slower on CUDA
         self.params = params
         self.augment = augment
-        self.optimizer = AdamW(model.parameters(), params)
+        self.optimizer = make_optimizer(model, params)
         step = functools.partial(train_step, self)
         self.step = GraphedStep(step) if self.optimizer.cuda else step
         self.generator = torch.Generator().manual_seed(params.seed)
@@ -143,12 +144,14 @@ class Run:
         self.optimizer.zero_grad()
         return digest.hexdigest()[:12]
 
-    def begin_epoch(self, train: Split) -> None:
-        """Draw the epoch's order, unless a checkpoint brought it."""
+    def begin_epoch(self, train: Split) -> int:
+        """Draw the epoch's images, unless a checkpoint brought them; return how many."""
         self.model.train()
-        self.steps = math.ceil(len(train) / self.params.batch_size)
         if self.order is None:
-            self.order = torch.randperm(len(train), generator=self.generator)
+            order = torch.randperm(len(train), generator=self.generator)
+            self.order = order[: self.params.epoch_size or None]
+        self.steps = math.ceil(len(self.order) / self.params.batch_size)
+        return len(self.order)
 
     def set_lr(self) -> None:
         """Set the learning rate of the step to come."""

@@ -1,0 +1,139 @@
+import pytest
+import torch
+
+from defaults import model_params, train_params
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.training.muon import Muon, make_optimizer, orthogonalize
+from mnist_lstm.training.optimizer import AdamW
+
+SHAPES = [(3, 1024, 256), (1, 1024, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
+BOTH = [torch.float32, torch.bfloat16]
+
+
+def singular_values(x):
+    return torch.linalg.svdvals(x.double())
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
+    n, rows, columns = shape
+    size = min(rows, columns)
+    torch.manual_seed(0)
+    u = torch.linalg.qr(torch.randn(n, rows, size))[0]
+    v = torch.linalg.qr(torch.randn(n, columns, size))[0]
+    spread = torch.logspace(-0.5, 1, size)  # 30 between the least and the largest
+    found = orthogonalize((u * spread) @ v.mT, dtype)
+    assert found.dtype == torch.float32
+    values = singular_values(found)
+    assert 0.66 < values.min() <= values.max() < 1.25
+    turned = u.mT @ found @ v  # diagonal where the vectors are the same
+    off = turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))
+    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.1}[dtype]
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+@pytest.mark.parametrize("shape", SHAPES[:3])
+def test_each_matrix_is_orthogonalized_as_by_pytorch(shape, dtype):
+    """Its iterations are in bfloat16, one matrix after the other, without Gram's form."""
+    from torch.optim._muon import _zeropower_via_newtonschulz as theirs
+
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    expected = [theirs(m, (3.4445, -4.7750, 2.0315), 5, 1e-7).float() for m in x]
+    apart = orthogonalize(x, dtype) - torch.stack(expected)
+    assert apart.norm() < 0.06 * torch.stack(expected).norm()
+
+
+@pytest.mark.parametrize("dtype", BOTH)
+def test_a_matrix_of_zeros_stays_zero(dtype):
+    """The gradient of a layer that nothing reaches."""
+    assert not orthogonalize(torch.zeros(2, 5, 3), dtype).any()
+
+
+def test_in_bf16_the_bits_do_not_depend_on_the_number_of_threads():
+    torch.manual_seed(0)
+    x = torch.randn(SHAPES[0])
+    found = []
+    for n in (1, 2, 3):
+        torch.set_num_threads(n)
+        found.append(orthogonalize(x, torch.bfloat16))
+    torch.set_num_threads(1)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def steps(optimizer, model, rates=(0.01, 0.01, 0.003)):
+    """Take steps along gradients that are the same for each caller."""
+    generator = torch.Generator().manual_seed(0)
+    for lr in rates:
+        optimizer.set_lr(lr)
+        optimizer.zero_grad()
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape, generator=generator)
+        optimizer.step()
+
+
+def twins(precision="fp32"):
+    ours, theirs = (LSTMClassifier(model_params(hdim=16), precision) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_is_pytorchs(precision):
+    params = train_params(
+        optimizer="muon", lr=0.01, muon_lr=0.05, momentum=0.8, weight_decay=0.1
+    )
+    ours, theirs = twins(precision)
+    before = [p.detach().clone() for p in ours.rnn.parameters()]
+    library = torch.optim.Muon(
+        [p for p in theirs.rnn.parameters() if p.ndim == 2],
+        lr=0.05,
+        momentum=0.8,
+        weight_decay=0.1,
+        adjust_lr_fn="original",
+    )
+    library.set_lr = lambda lr: library.param_groups[0].update(lr=5 * lr)
+    steps(make_optimizer(ours, params), ours)
+    steps(library, theirs)
+    pairs = zip(ours.rnn.parameters(), theirs.rnn.parameters(), before, strict=True)
+    for a, b, old in pairs:
+        if a.ndim == 2:
+            assert (a - b).norm() < 0.06 * (a - old).norm() > 0
+
+
+def test_biases_and_the_last_layer_have_the_bits_of_adamw():
+    params = train_params(
+        optimizer="muon", lr=0.01, muon_lr=0.05, beta2=0.95, weight_decay=0.1
+    )
+    ours, theirs = twins()
+    steps(make_optimizer(ours, params), ours)
+    steps(AdamW(theirs.parameters(), params), theirs)
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b) == ("rnn.weight" not in name)
+
+
+def test_all_gradients_are_clipped_as_one():
+    params = train_params(optimizer="muon", clip=1.0)
+    ours, _ = twins()
+    steps(make_optimizer(ours, params), ours, [0.01])
+    norm = torch.cat([p.grad.flatten() for p in ours.parameters()]).norm()
+    assert norm.item() == pytest.approx(1, rel=1e-4)
+
+
+def test_both_learning_rates_rise_and_fall_together():
+    """A step moves a matrix [4D x D] by twice the rate times an orthogonal matrix."""
+    params = train_params(optimizer="muon", lr=0.01, muon_lr=0.05, weight_decay=0)
+    for share in (1, 0.5, 0):
+        ours, before = twins()
+        steps(make_optimizer(ours, params), ours, [0.01 * share])
+        moved = before.rnn.weight_hh_l0 - ours.rnn.weight_hh_l0
+        values = singular_values(moved.detach()) / 2
+        assert values.mean().item() == pytest.approx(0.05 * share, rel=0.15)
+
+
+def test_the_default_is_adamw():
+    ours, _ = twins()
+    assert isinstance(make_optimizer(ours, train_params()), AdamW)
+    assert isinstance(make_optimizer(ours, train_params(optimizer="muon")), Muon)
