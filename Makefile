@@ -10,7 +10,7 @@ export BASE
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test soak predict bench cuda lint review clean requirements
+.PHONY: repro test soak predict bench cuda lint review clean requirements scale
 
 repro: .venv/installed
 	tools/repro
@@ -57,7 +57,23 @@ requirements:
 	.venv-uv/bin/uv pip compile --quiet --universal --upgrade --extra dev \
 	    --python-version 3.11 --custom-compile-command "make requirements" \
 	    --output-file requirements.txt pyproject.toml
+	.venv-uv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")) \
+	    ["project"]["optional-dependencies"]["scale"], sep="\n")' | \
+	    .venv-uv/bin/uv pip compile --quiet --universal --upgrade --constraint requirements.txt \
+	    --python-version 3.11 --custom-compile-command "make requirements" \
+	    --output-file requirements-scale.txt -
 	rm -rf .venv-uv
+
+# Ray and Optuna, 220 MB, for tools/sweep.py; nothing else needs them.
+scale: .venv/scale
+
+.venv/scale: requirements-scale.txt .venv/installed
+	if command -v uv >/dev/null; then \
+	    uv pip install --quiet --python .venv --requirement requirements-scale.txt; \
+	else \
+	    python -m pip install --quiet --disable-pip-version-check --requirement requirements-scale.txt; \
+	fi
+	touch $@
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \

@@ -844,6 +844,7 @@ def test_a_pull_request_shows_the_code_first():
     asked = {
         "dvc.lock": "set",
         "requirements.txt": "set",
+        "requirements-scale.txt": "set",
         "plots/confusion.csv": "set",
         "benchmarks/results/x/y.json": "set",
         "metrics/evaluate.json": "unspecified",
