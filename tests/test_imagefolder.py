@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from defaults import DEFAULT
 from mnist_lstm import imagefolder
 from mnist_lstm.picture import MAX_PIXELS, open_picture, prepare
+from mnist_lstm.plumbing import workers
 from mnist_lstm.plumbing.errors import ImageFolderError
 from mnist_lstm.plumbing.params import PrepareParams
 
@@ -141,6 +142,22 @@ def test_mnists_preparation_is_that_of_predict(own):
     expected = prepare(open_picture((own / "train/dog/2.png").read_bytes()))
     assert (train.images[5].numpy() == expected).all()
     assert train.images.shape == (6, 28, 28)
+
+
+def test_several_processes_read_and_refuse_what_one_does(many, monkeypatch):
+    monkeypatch.setattr(workers, "_FEW", 0)
+    splits, refusals = [], []
+    for n_worker in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_worker: n)
+        splits.append(read(many))
+        (many / "train/b/cut.png").write_bytes(b"?")
+        (many / "train/a/empty.png").touch()
+        refusals.append(problems(many))
+        (many / "train/b/cut.png").unlink()
+        (many / "train/a/empty.png").unlink()
+    assert_same(*splits)
+    assert refusals[0] == refusals[1]
+    assert len(refusals[0]) == 2
 
 
 def test_hidden_files_are_ignored_and_others_told(own, capsys):

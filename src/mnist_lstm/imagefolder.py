@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from mnist_lstm.picture import image_of, open_picture
 from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
+from mnist_lstm.plumbing.workers import mapped
 from mnist_lstm.splits import Split
 
 ENDINGS = (
@@ -140,20 +142,35 @@ def _read(
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
     images = []
-    how = params.picture, params.height, params.width
-    with bar(sum(map(len, paths.values())), str(folder), " images") as progress:
-        for name in sorted(paths, key=_natural):
-            for path in paths[name]:
-                try:
-                    picture = open_picture(path.read_bytes())
-                    content = _hash(f"{picture.size}".encode() + picture.tobytes())
-                    images.append(_Image(path, name, content, image_of(picture, *how)))
-                except PictureError as error:
-                    problems.append(ImageFolderError.picture(path, error))
-                except OSError as error:
-                    problems.append(ImageFolderError.picture(path, error.strerror))
-                progress.update()
+    named = [(name, path) for name in sorted(paths, key=_natural) for path in paths[name]]
+    read = partial(_read_image, params)
+    with (
+        mapped(read, named, torch.get_num_threads()) as results,
+        bar(len(named), str(folder), " images") as progress,
+    ):
+        for found in results:
+            if isinstance(found, _Image):
+                images.append(found)
+            else:
+                problems.append(found)
+            progress.update()
     return images
+
+
+def _read_image(
+    params: PrepareParams, named: tuple[str, Path]
+) -> _Image | ImageFolderError:
+    """Read an image of a class, or say why it cannot be read."""
+    name, path = named
+    try:
+        picture = open_picture(path.read_bytes())
+        content = _hash(f"{picture.size}".encode() + picture.tobytes())
+        values = image_of(picture, params.picture, params.height, params.width)
+    except PictureError as error:
+        return ImageFolderError.picture(path, error)
+    except OSError as error:
+        return ImageFolderError.picture(path, error.strerror)
+    return _Image(path, name, content, values)
 
 
 def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:

@@ -1,0 +1,99 @@
+"""Work that several processes share: its results, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnist_lstm.plumbing import workers
+from mnist_lstm.plumbing.workers import mapped
+from sandbox import heed_signals
+
+STAGE = """
+import multiprocessing, time
+from mnist_lstm.plumbing import script
+script.end_in_one_line()
+from mnist_lstm.plumbing.workers import mapped
+
+def work(number):
+    time.sleep(0.05)
+    return number
+
+def main():
+    with mapped(work, range(100_000), 2) as results:
+        for i, _ in enumerate(results):
+            if i == 10:
+                pids = [child.pid for child in multiprocessing.active_children()]
+                print(*pids, flush=True)
+
+script.run(main)
+"""
+
+
+def square(number):
+    return number**2
+
+
+def fail_or_die(number):
+    if number == 250:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == -1:
+        raise MemoryError
+    return os.getpid()
+
+
+@pytest.mark.parametrize("n_worker", [1, 2, 3])
+def test_the_results_are_those_of_one_process_in_its_order(n_worker):
+    with mapped(square, range(1000), n_worker) as results:
+        assert list(results) == [i**2 for i in range(1000)]
+
+
+def test_several_processes_share_what_is_worth_it():
+    with mapped(fail_or_die, range(240), 2) as results:
+        assert os.getpid() not in set(results)
+    with mapped(fail_or_die, range(workers._FEW - 1), 2) as results:
+        assert set(results) == {os.getpid()}
+
+
+@pytest.mark.parametrize("things", [range(1000), [*range(1, 200), -1, 1]])
+def test_a_worker_without_memory_ends_the_work(things):
+    with pytest.raises(MemoryError), mapped(fail_or_die, things, 2) as results:
+        list(results)
+
+
+def exists(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("signum", "status", "errors"),
+    [
+        (signal.SIGINT, 130, "interrupted\n"),
+        (signal.SIGTERM, 143, "terminated\n"),
+        (signal.SIGKILL, -9, ""),
+    ],
+)
+@pytest.mark.parametrize("group", [True, False])
+def test_all_end_with_the_one_that_is_stopped(signum, status, errors, group):
+    """As by a terminal, which stops the whole group, and as by `kill`."""
+    command = [sys.executable, "-c", STAGE]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        command, **pipes, start_new_session=True, preexec_fn=heed_signals
+    ) as process:
+        pids = list(map(int, process.stdout.readline().split()))
+        assert len(pids) == 2
+        (os.killpg if group else os.kill)(process.pid, signum)
+        assert process.communicate(timeout=60) == ("", errors)
+        assert process.returncode == status
+    end = time.monotonic() + 20
+    while any(map(exists, pids)):
+        assert time.monotonic() < end
+        time.sleep(0.05)
