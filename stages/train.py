@@ -3,13 +3,16 @@
 Reads ``data/prepared/``, writes ``models/model.safetensors`` and ``plots/history.csv`` (a
 row an epoch, as they end). The held-out split that it watches is ``valid`` where there is
 one, else ``test``. Its checkpoints lie in ``checkpoints/``.
-Alone: ``python stages/train.py``.
+Alone: ``python stages/train.py``; on several processes: ``TRAIN_WORKERS=4 dvc repro``, or
+by ``torchrun``, see docs/scale.md.
 """
 
 from mnist_lstm.plumbing import script
 
 script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
+import os
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -17,10 +20,12 @@ import pandas as pd
 from mnist_lstm.device import set_up
 from mnist_lstm.model import Reads, save_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import load_split
+from mnist_lstm.splits import Split, load_split
 from mnist_lstm.tables import write_csv
-from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
-from mnist_lstm.training.loop import fit, start_run
+from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
+from mnist_lstm.training.distributed import join_workers
+from mnist_lstm.training.launcher import count_workers, launch
+from mnist_lstm.training.loop import Run, fit, start_run
 
 PREPARED = Path("data/prepared")
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
@@ -29,25 +34,32 @@ COLUMNS = ["epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_acc
 def main() -> None:
     """Train from the start, or from where an earlier run of the same ended."""
     params = load_params()
+    workers = join_workers(params.train)
+    if workers.rank > 0:  # the first prints and writes for all
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until it ends
     compute = set_up(params.train.device, params.train.precision, params.train.seed)
-    print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
-
     heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
     paths = [PREPARED / f"{name}.safetensors" for name in ("train", heldout)]
-    train, watched = [load_split(path, params.model, compute.device) for path in paths]
 
-    run = start_run(params.model, params.train, params.augment, compute)
-    machine = f"{compute}, {run.fingerprint(train)}"
-    key = checkpoint_key(run.hyperparameters(), paths, machine)
-    with Checkpointer(Path("checkpoints") / key, run) as checkpointer:
-        write_history(run.history, heldout)
+    def prepare() -> tuple[Run, list[Split], str]:
+        splits = [load_split(path, params.model, compute.device) for path in paths]
+        run = start_run(params.model, params.train, params.augment, compute, workers)
+        machine = f"{compute}, {run.fingerprint(splits[0])}"
+        return run, splits, checkpoint_key(run.hyperparameters(), paths, machine)
+
+    run, (train, watched), key = workers.agree(prepare, lambda found: key_parts(found[2]))
+    print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
+    with Checkpointer(Path("checkpoints") / key, run, workers) as checkpointer:
+        if workers.rank == 0:
+            write_history(run.history, heldout)
         for row in fit(run, train, watched):
             checkpointer.save_if_due()
-            if row:
+            if row and workers.rank == 0:
                 write_history(run.history, heldout)
-                print(format_row(row, heldout), flush=True)
-        reads = Reads(train.classes, train.picture, train.images.shape[1])
-        save_model(run.ema_model, Path("models/model.safetensors"), reads)
+                print(format_row(row, heldout))
+        if workers.rank == 0:
+            reads = Reads(train.classes, train.picture, train.images.shape[1])
+            save_model(run.ema_model, Path("models/model.safetensors"), reads)
         checkpointer.finish()
 
 
@@ -69,4 +81,7 @@ def format_row(row: dict[str, float], heldout: str) -> str:
 
 
 if __name__ == "__main__":
-    script.run(main, lower=("train.batch_size", "model.hdim", "model.n_layer"))
+    if count := count_workers():
+        launch(count)
+    else:
+        script.run(main, lower=("train.batch_size", "model.hdim", "model.n_layer"))

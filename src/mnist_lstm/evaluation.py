@@ -1,6 +1,5 @@
 """What a classifier is worth: its logits over a split, their loss and accuracy."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -19,17 +18,16 @@ class Score(NamedTuple):
     accuracy: float  # in [0, 1]
 
 
+@torch.inference_mode()
 def compute_logits(model: nn.Module, split: Split) -> Tensor:
     """Return the model's logits [N x ydim] for each image of ``split``, in its order."""
-    return torch.cat(list(logits_by_batch(model, split)))
-
-
-@torch.inference_mode()
-def logits_by_batch(model: nn.Module, split: Split, done: int = 0) -> Iterator[Tensor]:
-    """Yield the logits [B x ydim] by batch, but for the first ``done`` images."""
     model.eval()
-    for x, _ in split.batches(_BATCH[split.images.device.type], start=done):
-        yield model(x)
+    return torch.cat([model(x) for x, _ in split.batches(batch_size(split))])
+
+
+def batch_size(split: Split) -> int:
+    """Return how many images are evaluated at a time, where ``split`` lies."""
+    return _BATCH[split.images.device.type]
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:

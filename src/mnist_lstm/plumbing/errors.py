@@ -81,6 +81,11 @@ class ParamsError(UserError):
         return cls.of("train.precision", fits, repr(got))
 
     @classmethod
+    def shards(cls, fits: str, got: int) -> Self:
+        """The workers cannot share the shards of a batch."""
+        return cls.of("train.shards", fits, str(got))
+
+    @classmethod
     def valid_size(cls, n_class: int, n_train: int, got: int) -> Self:
         """The validation split has no room for every class, or leaves none."""
         most = n_train - n_class
@@ -570,6 +575,40 @@ _ADVICE = {
     errno.EIO: "look at the disk, or the network that it is on",
     errno.ESTALE: "look at the network that the disk is on",
 }
+
+
+class WorkersError(UserError):
+    """Of the processes that train together, one fails, or does not fit the others."""
+
+    @classmethod
+    def lost(cls) -> Self:
+        """Another process is gone, or does not answer."""
+        return cls(
+            "another worker is gone, or does not answer; run the same again, on any number "
+            "of workers: training goes on from where it is"
+        )
+
+    @classmethod
+    def failed(cls, rank: int, host: str, wrong: Sequence[object]) -> Self:
+        """A worker cannot begin."""
+        return cls(*(f"worker {rank} on {host}: {line}" for line in wrong))
+
+    @classmethod
+    def differs(cls, rank: int, host: str, what: Sequence[str]) -> Self:
+        """A worker would compute something else than worker 0."""
+        names = " and ".join(what)
+        return cls(
+            f"worker {rank} on {host} has other {names} than worker 0; give every host the "
+            "same commit, data and packages, and the same kind of processor"
+        )
+
+    @classmethod
+    def same_gpu(cls, rank: int, other: int, host: str) -> Self:
+        """Two workers share a GPU."""
+        return cls(
+            f"workers {other} and {rank} on {host} share a GPU; start no more workers "
+            "on a host than it has GPUs"
+        )
 
 
 class MemoryExhaustedError(UserError):

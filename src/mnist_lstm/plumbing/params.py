@@ -73,6 +73,7 @@ class TrainParams(_Section):
     epochs: Count
     epoch_size: Size
     batch_size: Count
+    shards: Count
     optimizer: Literal["adamw", "muon"]
     lr: Rate
     schedule: Literal["constant", "one_cycle"]

@@ -18,6 +18,9 @@ from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT = os.getppid()
+# torchrun numbers the processes that it starts; the first speaks for all.
+_WORKER = "RANK" in os.environ
+_FIRST = os.environ.get("RANK", "0") == "0"
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
@@ -48,7 +51,7 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _alone() if alone else nullcontext():
+        with _alone() if alone and _FIRST else nullcontext():
             _refuse_orphans()
             main()
             if sys.stdout:
@@ -56,14 +59,15 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
             _ignore()  # or DVC would discard what is written
     except UserError as error:
         _end_bars(error)
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {error}" if _FIRST else 1)
     except OSError as error:
         _end_bars(error)
         _drop_output()
         sys.exit(f"error: {RefusedError.of(error)}")
     except Stopped as stopped:
         _end_bars(stopped)
-        print(stopped, file=sys.stderr)
+        if _FIRST:
+            print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
@@ -114,10 +118,13 @@ def _is_orphan() -> bool:
     """Say whether DVC, which started this, is gone: no one would record what it makes.
 
     DVC leaves a stage in its own process group; who takes over an orphan is in another.
+    A worker's parent is torchrun.
     """
+    parent = os.getppid()
+    if _WORKER:
+        return parent != _PARENT
     if "DVC_STAGE" not in os.environ:
         return False
-    parent = os.getppid()
     try:
         return parent != _PARENT or os.getpgid(parent) != os.getpgrp()
     except OSError:  # gone, or not ours to ask about
@@ -151,7 +158,8 @@ def _handle(handlers: dict[signal.Signals, Handler]) -> None:
 def _end(signum: int, _frame: object) -> None:
     _ignore()  # another would cut short the tidying up
     # Not print: the signal may have come in the middle of one.
-    os.write(sys.stderr.fileno(), f"{_said(signum)}\n".encode())
+    if _FIRST:
+        os.write(sys.stderr.fileno(), f"{_said(signum)}\n".encode())
     raise SystemExit(128 + signum)  # `finally` removes what is half-written
 
 

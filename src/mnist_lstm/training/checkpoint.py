@@ -6,7 +6,6 @@ its bits depend on.
 """
 
 import hashlib
-import itertools
 import json
 import math
 import sys
@@ -18,10 +17,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mnist_lstm.plumbing.errors import TensorFileError
+from mnist_lstm.plumbing.errors import TensorFileError, WorkersError
 from mnist_lstm.plumbing.files import remove
 from mnist_lstm.plumbing.script import Request, Stopped
 from mnist_lstm.tensorfile import load_tensors, save_tensors
+from mnist_lstm.training.distributed import ALONE, Workers
 
 _KEPT = 2  # so that there is another where the newest is damaged
 _SHARE = 0.005  # of the time, at most, goes into saving
@@ -29,6 +29,7 @@ _FIRST = (
     0.2  # seconds until the first checkpoint; from its cost follows when the next is due
 )
 _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
+_GRACE = 0.5  # seconds in which the signal that ended another worker comes here, too
 _FINISHED = "finished"  # marks the folder of a run that wrote its results
 _PARTS = ("params", "data", "code", "machine")
 
@@ -64,6 +65,11 @@ def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
     return "-".join(_digest(part).hex()[:12] for part in parts)
 
 
+def key_parts(key: str) -> dict[str, str]:
+    """Return the parts of a run's key by name: what they are hashes of."""
+    return dict(zip(_PARTS, key.split("-"), strict=True))
+
+
 class Checkpointer:
     """Saves a run to ``folder``, which is named by its key.
 
@@ -71,24 +77,37 @@ class Checkpointer:
     the run is saved. A thread writes each checkpoint from a copy, while the run goes on.
     """
 
-    def __init__(self, folder: Path, run: Resumable):
+    def __init__(self, folder: Path, run: Resumable, workers: Workers = ALONE):
         self.folder = folder
         self.run = run
+        self.workers = workers  # of which the first saves
         self.request = Request()
         self.due = 0.0  # by time.monotonic(); infinity while one is written
         self.thread = ThreadPoolExecutor(1)
         self.written: Future[None] | None = None  # the newest that is not known to be whole
 
     def __enter__(self) -> "Checkpointer":
-        self._resume()
-        remove(self.folder / _FINISHED)
+        if self.workers.rank == 0:
+            self._resume()
+            remove(self.folder / _FINISHED)
+        if self.workers.count > 1:
+            tensors, metadata = self.run.state()
+            tensors = {name: values.cpu() for name, values in tensors.items()}
+            self.run.restore(*self.workers.spread((tensors, metadata)))
         self.request.__enter__()
         self.due = time.monotonic() + _FIRST
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.thread.shutdown()
-        self.request.__exit__(*exception)
+    def __exit__(self, kind: object, error: object, *_: object) -> None:
+        try:
+            if isinstance(error, WorkersError):  # it left the run between two steps
+                self.save()
+                self.wait()
+                time.sleep(_GRACE)
+                self._stop_if_asked()
+        finally:
+            self.thread.shutdown()
+            self.request.__exit__()
 
     def save_if_due(self) -> None:
         """Save by the clock; call it between two steps.
@@ -97,17 +116,19 @@ class Checkpointer:
             Stopped: a signal asked to end; the run is saved.
             WriteError: no room; the checkpoints before it stay.
         """
-        signum = self.request.signum
+        asked = self.request.signum
         if self.written and self.written.done():
             self.wait()
-        if signum or time.monotonic() >= self.due:
+        if asked or time.monotonic() >= self.due:
             self.save()
-        if signum:
+        if asked:
             self.wait()
-            raise Stopped(signum, f"the next run resumes from {self.run.position}")
+            self._stop_if_asked()
 
     def save(self) -> None:
         """Copy the run's state and begin to write it, once the one before is written."""
+        if self.workers.rank > 0:
+            return
         self.wait()
         self.due = math.inf
         start = time.monotonic()
@@ -123,6 +144,10 @@ class Checkpointer:
         written, self.written = self.written, None
         if written:
             written.result()
+
+    def _stop_if_asked(self) -> None:
+        if signum := self.request.signum:
+            raise Stopped(signum, f"the next run resumes from {self.run.position}")
 
     def _write(self, tensors: dict[str, Tensor], metadata: dict, start: float) -> None:
         """Write a checkpoint, whole or not at all, and forget the oldest."""
@@ -148,6 +173,8 @@ class Checkpointer:
         self.due = 0.0
         self.save_if_due()
         self.wait()
+        if self.workers.rank > 0:
+            return
         for old in self._saved()[:-1]:
             remove(old)
         for folder in self._others():
@@ -199,9 +226,8 @@ class Checkpointer:
         if not died:
             return ""
         newest = max(died, key=lambda path: path.stat().st_mtime)
-        pairs = zip(newest.name.split("-"), self.folder.name.split("-"), strict=False)
-        changed = [theirs != ours for theirs, ours in pairs]
-        return ", ".join(itertools.compress(_PARTS, changed))
+        theirs, ours = key_parts(newest.name), key_parts(self.folder.name)
+        return ", ".join(name for name in _PARTS if theirs[name] != ours[name])
 
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector
 
 from mnist_lstm.device import Compute
-from mnist_lstm.evaluation import Score, logits_by_batch, score
+from mnist_lstm.evaluation import Score, score
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import DivergedError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
@@ -20,7 +20,8 @@ from mnist_lstm.plumbing.progress import TrainingBar
 from mnist_lstm.splits import Split
 from mnist_lstm.training.allocator import release_freed_memory, retain_freed_memory
 from mnist_lstm.training.augmentation import augment
-from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.cudagraph import GraphedStep, Step
+from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers
 from mnist_lstm.training.muon import make_optimizer
 from mnist_lstm.training.optimizer import learning_rate, update_ema
 
@@ -30,8 +31,7 @@ _PROBE = 32  # images of the fingerprint
 
 def train_step(run: "Run", x: Tensor, y: Tensor) -> Tensor:
     """Learn from a batch, x: [B x L x Q] and y: int64 [B]; return its mean loss []."""
-    logits = run.model(augment(x, run.augment))
-    loss = cross_entropy(logits, y, label_smoothing=run.params.label_smoothing)
+    loss = run.loss(x, y)
     run.optimizer.zero_grad()
     loss.backward()
     run.optimizer.step()
@@ -84,18 +84,28 @@ def fit(
 
 
 def start_run(
-    model: ModelParams, train: TrainParams, augment: AugmentParams, compute: Compute
+    model: ModelParams,
+    train: TrainParams,
+    augment: AugmentParams,
+    compute: Compute,
+    workers: Workers = ALONE,
 ) -> "Run":
     """Return a run of an untrained model; from here on, the process keeps freed memory."""
     retain_freed_memory()
     classifier = LSTMClassifier(model, compute.precision).to(compute.device)
-    return Run(classifier, train, augment)
+    return Run(classifier, train, augment, workers)
 
 
 class Run:
     """A training run: all that it takes to go on from between two steps, bit for bit."""
 
-    def __init__(self, model: LSTMClassifier, params: TrainParams, augment: AugmentParams):
+    def __init__(
+        self,
+        model: LSTMClassifier,
+        params: TrainParams,
+        augment: AugmentParams,
+        workers: Workers = ALONE,
+    ):
         self.model = model
         # what is evaluated and saved: a moving average of the weights, or the weights
         self.ema_model = model
@@ -105,8 +115,11 @@ class Run:
         self.params = params
         self.augment = augment
         self.optimizer = make_optimizer(model, params)
+        self.workers = workers
         step = functools.partial(train_step, self)
-        self.step = GraphedStep(step) if self.optimizer.cuda else step
+        self.step: Step = GraphedStep(step) if self.optimizer.cuda else step
+        if params.shards > 1:
+            self.step = ShardedStep(self, workers)
         self.generator = torch.Generator().manual_seed(params.seed)
         self.epoch = 0
         self.order: Tensor | None = None  # int64 [N], the epoch's; None before it is drawn
@@ -153,16 +166,22 @@ class Run:
         self.steps = math.ceil(len(self.order) / self.params.batch_size)
         return len(self.order)
 
+    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        """Return the loss [] of the model on a batch, x: [B x L x Q] and y: int64 [B]."""
+        logits = self.model(augment(x, self.augment))
+        smoothing = self.params.label_smoothing
+        return cross_entropy(logits, y, label_smoothing=smoothing, reduction=reduction)
+
     def set_lr(self) -> None:
         """Set the learning rate of the step to come."""
-        taken, steps = self._taken(), self.params.epochs * self.steps
+        taken, steps = self.taken(), self.params.epochs * self.steps
         self.optimizer.set_lr(learning_rate(self.params, taken, steps))
 
     def end_step(self, loss: Tensor) -> None:
         """Keep the ``loss`` [] of the step that was taken, and average the weights."""
         self.losses.append(loss)
         if self.ema_model is not self.model:
-            update_ema(self.ema_model, self.model, self.params.ema, self._taken())
+            update_ema(self.ema_model, self.model, self.params.ema, self.taken())
 
     def mean_loss(self, n: int) -> float:
         """Return the mean loss over the ``n`` images of the epoch, once all are learnt."""
@@ -179,7 +198,7 @@ class Run:
             DivergedError: a loss that is not finite.
         """
         found = self.logits[name]
-        for logits in logits_by_batch(self.ema_model, split, sum(map(len, found))):
+        for logits in self.workers.logits(self.ema_model, split, sum(map(len, found))):
             found.append(logits)
             yield None
         result = score(torch.cat(found), split.labels)
@@ -210,7 +229,7 @@ class Run:
         if not parameters_to_vector(self.model.parameters()).isfinite().all():
             raise DivergedError.weights(self.epoch, len(values), self.hyperparameters())
 
-    def _taken(self) -> int:
+    def taken(self) -> int:
         """Return how many steps were taken since the first epoch began."""
         return (self.epoch - 1) * self.steps + len(self.losses)
 

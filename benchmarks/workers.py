@@ -1,0 +1,112 @@
+"""What a training step costs on several workers: ``python benchmarks/workers.py``.
+
+Steps of the default model, for numbers of shards and of workers in turn, so that a slow
+minute falls on all. Writes ``results/workers-<machine>.json`` and prints a table.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+import speed
+from mnist_lstm.device import set_up
+from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.training.distributed import join_workers
+from mnist_lstm.training.loop import start_run
+
+PAIRS = [(1, 1), (4, 1), (4, 2), (4, 4), (8, 1), (8, 2), (8, 4)]  # shards, workers
+STEPS, ROUNDS = 6, 3
+
+
+def main() -> None:
+    """Measure every pair, a few rounds of them."""
+    if "SHARDS" in os.environ:
+        print(json.dumps(measure(int(os.environ["SHARDS"]))))
+        return
+    found: dict[tuple[int, int], list[dict]] = {pair: [] for pair in PAIRS}
+    for _ in range(ROUNDS):
+        for shards, workers in PAIRS:
+            found[shards, workers].append(run(shards, workers))
+            print(shards, workers, found[shards, workers][-1], flush=True)
+    rows = [summary(*pair, rounds) for pair, rounds in found.items()]
+    result = speed.versions() | {"precision": found[1, 1][0]["precision"], "rows": rows}
+    path = speed.RESULTS / f"workers-{result['machine']}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(result))
+
+
+def run(shards: int, workers: int) -> dict:
+    """Return what the first of ``workers`` processes measured."""
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    command = [sys.executable, *(launch if workers > 1 else []), __file__]
+    env = os.environ | {"SHARDS": str(shards), "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    return json.loads(next(line for line in done.stdout.splitlines() if line[0] == "{"))
+
+
+def measure(shards: int) -> dict:
+    """Take some steps as one of the workers; return seconds a step, and of gathering."""
+    params = load_params()
+    train = params.train.model_copy(update={"shards": shards})
+    workers = join_workers(train)
+    torch.set_num_threads(1)  # one shard, too: to compare with
+    compute = set_up("cpu", train.precision, 0)
+    run = start_run(params.model, train, params.augment, compute, workers)
+    run.epoch, run.steps = 1, STEPS + 1
+    run.model.train()
+    x, y = torch.rand(train.batch_size, 28, 28), torch.arange(train.batch_size) % 10
+    waited: list[float] = []
+    gather = type(workers).gather
+
+    def timed(self: object, part: torch.Tensor) -> torch.Tensor:
+        start = time.perf_counter()
+        whole = gather(workers, part)
+        waited.append(time.perf_counter() - start)
+        return whole
+
+    type(workers).gather = timed  # type: ignore[method-assign]
+    steps = []
+    for _ in range(STEPS + 1):
+        start = time.perf_counter()
+        run.end_step(run.step(x, y))
+        steps.append(time.perf_counter() - start)
+    gradient = sum(values.numel() for values in run.model.parameters()) + 1
+    others = shards - shards // workers.count
+    return {
+        "step": median(steps[1:]),
+        "gather": median(waited[1:]) if waited else 0.0,
+        "received": 4 * gradient * others,  # bytes a worker and step
+        "precision": compute.precision,
+    }
+
+
+def summary(shards: int, workers: int, rounds: list[dict]) -> dict:
+    """Return the median of what ``rounds`` measured."""
+    found = {key: median(r[key] for r in rounds) for key in ("step", "gather", "received")}
+    return {"shards": shards, "workers": workers} | found
+
+
+def table(result: dict) -> str:
+    """Return the figures as a table in Markdown."""
+    alone = result["rows"][0]["step"]
+    lines = ["| shards | workers | a step | to one worker | gathering | received |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    for row in result["rows"]:
+        ratio, share = row["step"] / alone, row["gather"] / row["step"]
+        lines.append(
+            f"| {row['shards']} | {row['workers']} | {row['step']:.2f} s | {ratio:.2f} "
+            f"| {share:.0%} | {row['received'] / 1e6:.1f} MB |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    script.run(main, alone="SHARDS" not in os.environ)

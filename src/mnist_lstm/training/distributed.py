@@ -1,0 +1,225 @@
+"""Several processes that train one model, on any number of hosts, with the bits of one.
+
+A batch is cut into ``train.shards`` parts, whatever the number of workers. Each shard's
+gradient is computed by one of them; all gather all of these, and add them in the order of
+the shards. So every worker takes the very same step, and none needs to send its weights.
+PyTorch's own DistributedDataParallel adds them in an order that depends on the number of
+workers, and so do its bits.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mnist_lstm.evaluation import batch_size, compute_logits
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
+from mnist_lstm.plumbing.params import TrainParams
+from mnist_lstm.splits import Split
+from mnist_lstm.training.cudagraph import GraphedStep
+
+if TYPE_CHECKING:
+    from mnist_lstm.training.loop import Run
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that train together; this one is ``rank`` of ``count``."""
+
+    rank: int = 0
+    count: int = 1
+
+    def gather(self, part: Tensor) -> Tensor:
+        """Return all workers' parts [n x ...], in their order, as [count * n x ...].
+
+        Raises:
+            WorkersError: another worker is gone, or has not answered in time.
+        """
+        if self.count == 1:
+            return part
+        whole = part.new_empty(self.count * len(part), *part.shape[1:])
+        _together("all_gather_into_tensor", whole, part)
+        return whole
+
+    def logits(self, model: LSTMClassifier, split: Split, done: int) -> Iterator[Tensor]:
+        """Yield the logits of ``split``, but for its first ``done`` images, in order.
+
+        Each worker computes a batch at a time: the batches of one worker alone.
+        """
+        size = batch_size(split)
+        for first in range(done, len(split), size * self.count):
+            n = len(split) - first
+            begin, end = (min(n, (self.rank + i) * size) for i in (0, 1))
+            own = torch.arange(first + begin, first + end, device=split.labels.device)
+            part = torch.zeros(size, model.params.ydim, device=split.labels.device)
+            if len(own):
+                part[: len(own)] = compute_logits(model, split.take(own))
+            yield self.gather(part)[:n]
+
+    def agree(self, prepare: Callable[[], Any], tell: Callable[[Any], dict]) -> Any:
+        """Return what ``prepare`` returns, where it succeeds for all and tells the same.
+
+        Args:
+            prepare: what each worker does before the first step.
+            tell: what has to be the same for all of what was prepared, by name.
+
+        Raises:
+            UserError: what went wrong, and for which worker.
+        """
+        if self.count == 1:
+            return prepare()
+        prepared, told, wrong = None, {}, ()
+        try:
+            prepared = prepare()
+            told = tell(prepared)
+        except UserError as error:
+            wrong = error.args
+        all_told: list[Any] = [None] * self.count
+        _together("all_gather_object", all_told, (wrong, told, _place()))
+        _refuse_other(all_told)
+        return prepared
+
+    def spread(self, value: object) -> Any:
+        """Return the ``value`` that worker 0 has."""
+        box = [value]
+        if self.count > 1:
+            _together("broadcast_object_list", box)
+        return box[0]
+
+
+ALONE = Workers()
+
+
+class ShardedStep:
+    """A training step whose batch is cut into ``train.shards`` parts."""
+
+    def __init__(self, run: "Run", workers: Workers):
+        self.run = run
+        self.workers = workers
+        own = run.params.shards // workers.count
+        self.own = range(workers.rank * own, (workers.rank + 1) * own)
+        self.gradient: Callable[[Tensor, Tensor], Tensor] = self._gradient
+        if run.optimizer.cuda:
+            self.gradient = GraphedStep(self._gradient)
+        self.sizes = [values.numel() for values in run.model.parameters()]
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """Learn from a batch, x: [B x L x Q] and y: int64 [B]; return its mean loss [].
+
+        Raises:
+            WorkersError: another worker is gone; no weight has moved.
+        """
+        rows = torch.stack([self._row(x, y, shard) for shard in self.own])
+        first, *others = self.workers.gather(rows)
+        total = first.clone()
+        for row in others:
+            total += row
+        *gradients, loss = (total / len(y)).split([*self.sizes, 1])
+        for values, gradient in zip(self.run.model.parameters(), gradients, strict=True):
+            values.grad = gradient.view_as(values)
+        self.run.optimizer.step()
+        return loss[0]
+
+    def _row(self, x: Tensor, y: Tensor, shard: int) -> Tensor:
+        """Return the sum of the gradients on a shard's images, and of losses: [P + 1]."""
+        params = self.run.params
+        part = slice(*(len(y) * end // params.shards for end in (shard, shard + 1)))
+        if part.start == part.stop:  # of an epoch's last batch
+            return x.new_zeros(sum(self.sizes) + 1)
+        # What chance draws must depend on neither the worker nor how many there are.
+        words = f"{params.seed} {self.run.taken()} {shard}"
+        torch.manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:7]))
+        return self.gradient(x[part], y[part])
+
+    def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        loss = self.run.loss(x, y, reduction="sum")
+        self.run.optimizer.zero_grad()
+        loss.backward()
+        gradients = [
+            p.grad.flatten() for p in self.run.model.parameters() if p.grad is not None
+        ]
+        return torch.cat([*gradients, loss.detach().view(1)])
+
+
+def join_workers(params: TrainParams) -> Workers:
+    """Join the processes that torchrun started beside this one, if it did.
+
+    With shards, a CPU computes on one thread a worker: in float32, bits depend on it.
+
+    Raises:
+        ParamsError: a number of shards that the workers cannot share.
+        WorkersError: some do not come.
+    """
+    rank, count = (
+        int(os.environ.get(*name)) for name in (("RANK", "0"), ("WORLD_SIZE", "1"))
+    )
+    if params.shards % count:
+        raise ParamsError.shards(f"a multiple of the {count} workers", params.shards)
+    if params.shards > params.batch_size:
+        most = f"at most train.batch_size ({params.batch_size})"
+        raise ParamsError.shards(most, params.shards)
+    if params.shards > 1:
+        torch.set_num_threads(1)
+    if count > 1:
+        _connect(params.device)
+    return Workers(rank, count)
+
+
+def _connect(device: str) -> None:
+    import torch.distributed as dist  # not above: it takes its time, and one needs none
+
+    backend = "gloo"
+    if device != "cpu" and torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        backend = "cpu:gloo,cuda:nccl"
+    seconds = float(os.environ.get("TRAIN_TIMEOUT", "60"))
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+    except RuntimeError:
+        raise WorkersError.lost() from None
+
+
+def _together(collective: str, *arguments: object) -> None:
+    """Call what all workers call together."""
+    import torch.distributed as dist
+
+    try:
+        getattr(dist, collective)(*arguments)
+    except RuntimeError:  # the others are gone, or did not come in time
+        raise WorkersError.lost() from None
+
+
+def _place() -> tuple[str, str]:
+    """Return the host, and the GPU if one is used."""
+    cuda = torch.cuda.is_initialized()
+    gpu = torch.cuda.get_device_properties().uuid if cuda else ""
+    return socket.gethostname(), str(gpu)
+
+
+def _refuse_other(all_told: list[tuple[tuple, dict, tuple[str, str]]]) -> None:
+    """Refuse to train with a worker that failed, or that has other things than worker 0.
+
+    Raises:
+        UserError: for the first of these.
+    """
+    gpus: dict[tuple[str, str], int] = {}
+    _, expected, _ = all_told[0]
+    for rank, (wrong, told, place) in enumerate(all_told):
+        if wrong:
+            raise (
+                UserError(*wrong)
+                if rank == 0
+                else WorkersError.failed(rank, place[0], wrong)
+            )
+        other = [name for name, value in told.items() if value != expected.get(name)]
+        if other:
+            raise WorkersError.differs(rank, place[0], other)
+        if place[1] and gpus.setdefault(place, rank) != rank:
+            raise WorkersError.same_gpu(rank, gpus[place], place[0])

@@ -1,0 +1,334 @@
+"""Training on several processes: the bytes of one, whoever dies."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+
+import psutil
+import pytest
+import torch
+
+from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
+from mnist_lstm import device
+from mnist_lstm.device import make_deterministic
+from mnist_lstm.evaluation import compute_logits
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.splits import Split, load_split, save_split
+from mnist_lstm.training import distributed
+from mnist_lstm.training.distributed import Workers
+from mnist_lstm.training.loop import Run, fit
+from test_resume import RESUMING, results, wait_for_epoch
+
+SHARDED = {"train": {"shards": 4, "epochs": 12, "batch_size": 64, "precision": "fp32"}}
+
+
+@pytest.fixture
+def project(prepared, tmp_path):
+    project = prepared.copy(tmp_path / "project")
+    project.set_params(SHARDED)
+    return project
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, tmp_path_factory):
+    """The bytes of one worker that nothing disturbed."""
+    project = prepared.copy(tmp_path_factory.mktemp("whole") / "project")
+    project.set_params(SHARDED)
+    project.dvc("repro", "train")
+    return results(project)
+
+
+def train(project, workers=1, ok=True, **env):
+    env = {"PYTHONPATH": "src", "TRAIN_WORKERS": str(workers)} | env
+    return project.run("python", "stages/train.py", ok=ok, **env)
+
+
+def workers_of(process):
+    """Return the processes that train, by rank, once all have begun."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = {}
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                env = child.environ()
+            except psutil.Error:
+                continue
+            if "RANK" in env and "train.py" in " ".join(child.cmdline()):
+                found[int(env["RANK"])] = child
+        if found and len(found) == int(env.get("WORLD_SIZE", 0)):
+            return [found[rank] for rank in sorted(found)]
+        time.sleep(0.02)
+    raise AssertionError("no workers")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_any_number_of_workers_writes_the_same_bytes(project, precision, optimizer):
+    """With all that draws or keeps something on."""
+    if precision == "bf16" and not device._has_lstm_in_bf16():
+        pytest.skip("no LSTM in bf16 here")
+    on = {"precision": precision, "optimizer": optimizer, "epochs": 2}
+    project.set_params(ALL_ON)
+    project.set_params({"train": on})
+    found = []
+    for workers in (1, 2, 4):
+        project.run("rm", "-rf", "checkpoints", "models", "plots/history.csv")
+        output = train(project, workers)
+        assert output.count("epoch   2 ") == 1  # the first worker speaks for all
+        found.append(results(project))
+    assert found[0] == found[1] == found[2]
+
+
+def test_neither_dvc_nor_its_lock_knows_how_many_there_were(project, whole):
+    output = project.run("dvc", "repro", "train", TRAIN_WORKERS="2")
+    assert "1 threads" in output
+    assert results(project) == whole
+    assert "Stage 'train' didn't change" in project.dvc("repro", "train")
+
+
+def test_a_step_of_shards_is_about_the_step_of_the_batch(split):
+    """The sum of parts differs in rounding only."""
+    ends = []
+    for shards in (1, 3):
+        make_deterministic(0)
+        model = LSTMClassifier(model_params(hdim=16, n_layer=1))
+        params = train_params(epochs=2, batch_size=16, shards=shards, precision="fp32")
+        run = Run(model, params, augment_params())
+        rows = [row for row in fit(run, split, split) if row]
+        ends.append((rows[-1]["train_loss"], *run.model.parameters()))
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-5)
+    for ours, theirs in zip(ends[0][1:], ends[1][1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 511, 512, 513, 1700])
+@pytest.mark.parametrize("count", [1, 3])
+def test_workers_share_the_batches_of_an_evaluation(monkeypatch, n, count):
+    """Each computes its own; put together they are those of one."""
+    model = LSTMClassifier(model_params(hdim=4, n_layer=1))
+    images = torch.randint(0, 255, (n, 28, 28), dtype=torch.uint8)
+    data = Split(images, torch.zeros(n, dtype=torch.int64), DIGITS)
+    parts = {rank: [] for rank in range(count)}
+    for rank in parts:
+        keep = lambda _, part, rank=rank: parts[rank].append(part) or part  # noqa: E731
+        monkeypatch.setattr(Workers, "gather", keep)
+        list(Workers(rank, count).logits(model, data, 0))
+    together = torch.cat(
+        [row for round_ in zip(*parts.values(), strict=True) for row in round_]
+    )
+    assert torch.equal(together[:n], compute_logits(model, data))
+
+
+def test_one_worker_imports_nothing_of_torch_distributed():
+    """But what ``import torch`` itself brings."""
+    code = (
+        "import sys, torch, pandas\n"
+        "before = set(sys.modules)\n"
+        "import mnist_lstm.training.loop, mnist_lstm.training.launcher\n"
+        "sys.exit(any(n.startswith('torch.dist') for n in set(sys.modules) - before))"
+    )
+    env = os.environ | {"PYTHONPATH": "src"}
+    assert subprocess.run([sys.executable, "-c", code], env=env).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("workers", "params", "says"),
+    [
+        (3, {}, "params.yaml: train.shards must be a multiple of the 3 workers, got 4"),
+        (
+            2,
+            {"shards": 65536},
+            "train.shards must be at most train.batch_size (64), got 65536",
+        ),
+        ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
+        (2, {"lr": -1.0}, "train.lr must be a number > 0 and < 1e37, got -1.0"),
+    ],
+)
+def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, params, says):
+    project.set_params({"train": params})
+    output = train(project, workers, ok=False)
+    lines = [line for line in output.splitlines() if not line.startswith("exit status")]
+    assert len(lines) == 1, output
+    assert lines[0].startswith("error: ")
+    assert lines[0].endswith(says)
+    assert not (project.path / "models").exists()
+
+
+def test_two_workers_on_one_gpu_are_refused():
+    place = ("host", "GPU-1")
+    told = [((), {}, place), ((), {}, ("other host", "GPU-1")), ((), {}, place)]
+    with pytest.raises(
+        distributed.WorkersError, match=r"^workers 0 and 2 on host share a GPU"
+    ):
+        distributed._refuse_other(told)
+
+
+def start_hosts(*projects):
+    """Start torchrun by hand on "hosts" that are folders: two workers in all."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = [
+        "--nnodes=2",
+        "--nproc-per-node=1",
+        "--rdzv-backend=c10d",
+        f"--rdzv-id={uuid.uuid4()}",
+    ]
+    return [
+        project.start(
+            *("python", "-m", "torch.distributed.run", *common),
+            f"--rdzv-endpoint=127.0.0.1:{port}",
+            f"--rdzv-conf=is_host={str(not i).lower()},join_timeout=60",
+            "stages/train.py",
+            PYTHONPATH="src",
+            GLOO_SOCKET_IFNAME="lo",
+        )
+        for i, project in enumerate(projects)
+    ]
+
+
+def test_two_hosts_write_the_bytes_of_one(project, whole, tmp_path):
+    other = project.copy(tmp_path / "other host")
+    for process in start_hosts(project, other):
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    made = results(project)
+    for path in ("models/model.safetensors", "plots/history.csv"):
+        assert made[path] == whole[path]
+    assert not (other.path / "models").exists()  # the first worker writes
+
+
+def _other_data(project):
+    path = project.path / "data/prepared/train.safetensors"
+    split = load_split(path, model_params())
+    save_split(split.take(torch.arange(1, len(split))), path)
+    return "has other data than worker 0"
+
+
+def _no_data(project):
+    path = project.path / "data/prepared/train.safetensors"
+    path.unlink()
+    return "data/prepared/train.safetensors: no such file; the stage prepare writes it"
+
+
+def _other_code(project):
+    path = project.path / "src/mnist_lstm/model.py"
+    path.write_text(path.read_text() + "# changed\n")
+    return "has other code than worker 0"
+
+
+@pytest.mark.parametrize("change", [_other_data, _no_data, _other_code])
+def test_a_host_with_other_code_or_data_is_named(project, tmp_path, change):
+    other = project.copy(tmp_path / "other host")
+    says = change(other)
+    said = []
+    for process in start_hosts(project, other):
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1
+        said += [line for line in output.splitlines() if line.startswith("error: ")]
+    (line,) = [line for line in said if says.partition(";")[0] in line]
+    assert line.startswith("error: worker ")
+
+
+def end_one(project, workers, end, epoch=2):
+    """Start training, end a process of it in the way ``end``; return what was printed."""
+    env = {"PYTHONPATH": "src", "TRAIN_WORKERS": str(workers)}
+    with project.start("python", "stages/train.py", own_group=True, **env) as process:
+        trainers = workers_of(process)
+        wait_for_epoch(project, epoch)
+        end(process, trainers)
+        output, _ = process.communicate(timeout=120)
+    _, alive = psutil.wait_procs(trainers, timeout=20)
+    assert not alive
+    assert process.returncode != 0
+    assert "Traceback" not in output
+    return output
+
+
+def kill(number):
+    return lambda _, trainers: trainers[number].kill()
+
+
+@pytest.mark.parametrize(
+    ("workers", "end", "after", "says"),
+    [
+        (2, kill(1), 4, "error: worker 1 was ended by SIGKILL"),
+        (4, kill(0), 1, "error: worker 0 was ended by SIGKILL"),
+        (
+            2,
+            lambda process, _: os.kill(process.pid, signal.SIGKILL),
+            1,
+            "the next run resumes",
+        ),
+        (
+            2,
+            lambda process, _: os.kill(process.pid, signal.SIGINT),
+            4,
+            "interrupted; the next",
+        ),
+    ],
+    ids=["a worker", "the first worker", "the launcher", "Ctrl-C"],
+)
+def test_who_dies_costs_no_byte_on_another_number_of_workers(
+    project, whole, workers, end, after, says
+):
+    output = end_one(project, workers, end)
+    assert says in output
+    output = project.run("dvc", "repro", "train", TRAIN_WORKERS=str(after))
+    assert RESUMING.search(output)
+    assert results(project) == whole
+
+
+def test_when_dvc_dies_its_workers_save_and_end(project, whole):
+    with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
+        trainers = workers_of(dvc)
+        wait_for_epoch(project, 2)
+        os.kill(dvc.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(trainers, timeout=30)
+        output, _ = dvc.communicate(timeout=30)
+    assert not alive
+    assert "terminated; the next run resumes from epoch " in output
+    assert RESUMING.search(project.dvc("repro", "train"))
+    assert results(project) == whole
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_ends_the_run_in_one_line(project, whole, monkeypatch):
+    monkeypatch.setenv("TRAIN_TIMEOUT", "5")
+    start = time.monotonic()
+    output = end_one(project, 2, lambda _, trainers: trainers[1].suspend())
+    assert "error: another worker is gone, or does not answer; run the same again" in output
+    assert time.monotonic() - start < 90  # the timeout, and 30 s until torchrun kills
+    assert RESUMING.search(project.dvc("repro", "train"))
+    assert results(project) == whole
+
+
+@pytest.mark.slow
+def test_soak_of_workers_that_die(project, whole):
+    """20 kills of random processes at random moments, over 1, 2 and 4 workers."""
+    seed = int(os.environ.get("SOAK_SEED", random.randrange(10**6)))
+    print(f"\nSOAK_SEED={seed}")
+    chance = random.Random(seed)
+    kills = 0
+    while kills < 20:
+        project.run("rm", "-rf", "checkpoints", "models", "plots/history.csv")
+        project.run("git", "checkout", "dvc.lock")
+        for _ in range(chance.randint(1, 4)):
+            env = {"TRAIN_WORKERS": str(chance.choice([1, 2, 4]))}
+            with project.start("dvc", "repro", "train", own_group=True, **env) as dvc:
+                time.sleep(chance.uniform(2, 12))
+                family = psutil.Process(dvc.pid).children(recursive=True)
+                trainers = [p for p in family if "stages/train.py" in " ".join(p.cmdline())]
+                if trainers:
+                    chance.choice(trainers).kill()
+                    kills += 1
+                output, _ = dvc.communicate(timeout=120)
+            assert "Traceback" not in output
+        project.dvc("repro", "train")
+        assert results(project) == whole
+        print(f"{kills} kills")
