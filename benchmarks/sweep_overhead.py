@@ -2,20 +2,22 @@
 
     python benchmarks/sweep_overhead.py
 
-In a clone of HEAD, with a stage that does nothing, it times sweeps of 2 and of 8, one
-trial at a time: their difference is what trials take, the rest the start. Beside it:
-`dvc exp run` alone, 6 times. Prints seconds; writes nothing.
+In a clone of HEAD, with a stage that does nothing, it runs a sweep of 9, one at a time,
+and takes the medians of the time from one trial's end to the next. Beside it: `dvc exp run`
+alone, 8 times. Prints seconds; writes nothing.
 """
 
 import os
 import subprocess
 import tempfile
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from mnist_lstm.plumbing import script
 
-FEW, MANY = 2, 8
+TRIALS = 9
 STAGE = """
 stages:
   download:
@@ -37,24 +39,18 @@ def main() -> None:
         run(clone, "git", "rm", "--quiet", "--ignore-unmatch", "dvc.lock")
         run(clone, "git", "remote", "remove", "origin")
         run(clone, "git", "commit", "--quiet", "--all", "--message", "Nothing to do")
-        few, many = sweep(clone, 0, FEW), sweep(clone, FEW, FEW + MANY)
+        sweep = ["python", "tools/sweep.py", "-S", f"train.seed=range(1,{TRIALS + 1})"]
+        whole = run(clone, *sweep, "--cpus-each", str(os.cpu_count()))
+        logs = (clone / ".dvc/tmp/sweep/logs").iterdir()
+        ends = sorted(log.stat().st_mtime for log in logs)
         alone = [
-            run(clone, "dvc", "exp", "run", "--force", "-S", f"train.seed={seed}")
-            for seed in range(100, 100 + MANY - FEW)
+            run(clone, "dvc", "exp", "run", "-S", f"train.seed={seed}")
+            for seed in range(100, 99 + TRIALS)
         ]
-    trial = (many - few) / (MANY - FEW)
+    trial = median(after - before for before, after in pairwise(ends))
     print(
         f"a trial that does nothing takes {trial:.1f} s, `dvc exp run` alone "
-        f"{sum(alone) / len(alone):.1f} s; Ray, planning and the clone, once, "
-        f"{few - FEW * trial:.1f} s"
-    )
-
-
-def sweep(clone: Path, first: int, end: int) -> float:
-    """Return the seconds of a sweep over seeds, one at a time."""
-    seeds = f"train.seed=range({first},{end})"
-    return run(
-        clone, "python", "tools/sweep.py", "-S", seeds, "--cpus-each", str(os.cpu_count())
+        f"{median(alone):.1f} s; all else, once, {whole - TRIALS * trial:.0f} s"
     )
 
 
