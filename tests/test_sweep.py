@@ -13,10 +13,13 @@ pytest.importorskip("ray", reason="the extra `scale` is not installed: make scal
 pytest.importorskip("optuna", reason="the extra `scale` is not installed: make scale")
 sys.path.insert(0, "tools")
 
+from defaults import TINY
 from mnist_lstm.plumbing.errors import UserError
+from sandbox import create
 from sweeping import TOKEN, cluster, create_project, names, processes, wait_for
 from sweeps.actor import Worker
 from sweeps.plan import Grid, Search, Version
+from sweeps.record import Record
 from sweeps.remote import Code, Remote
 
 SWEEP = ("python", "tools/sweep.py")
@@ -239,6 +242,34 @@ def test_the_name_that_another_machine_pushed_first_stands(project, probe, monke
     assert list(remote.results(code)) == ["sweep-same"]
 
 
+def test_a_host_that_cannot_read_the_remote_is_named_in_one_line(project, monkeypatch):
+    monkeypatch.chdir(project.path)
+    with Remote.of_project().published(Code.here(carry=False)) as source:
+        worker = Worker(source._replace(git=str(project.path / "nowhere")), "")
+        said = worker.set_up()
+        worker.close()
+    assert re.fullmatch(r"[\w.-]+: fatal: .*nowhere.*", said)
+
+
+def test_the_bar_counts_trials_and_shows_the_best_so_far(
+    short, tmp_path, monkeypatch, terminal
+):
+    monkeypatch.chdir(tmp_path)
+    screen = terminal()
+    grid = Grid(Version("", short.text("params.yaml")), ["model.hdim=1,2,3,4"])
+    record = Record(grid, {}, "valid.accuracy")
+    with record.bar:
+        for accuracy in (0.5, 0.9, 0.7):
+            metrics = {"valid": {"accuracy": accuracy}}
+            result = {"error": "", "log": "", "metrics": metrics, "taken": False}
+            record.ended(record.next(), result)
+        record.ended(record.next(), {"error": "no\nluck", "log": ""})
+        shown = screen.getvalue()
+    assert re.search(r"sweep: .* 4.00/4.00 .*best valid.accuracy 0.9000", shown)
+    (line,) = re.findall("failed: .*", shown)
+    assert "model.hdim=4): no luck; see .dvc/tmp/sweep/logs/sweep-" in line
+
+
 # What is refused.
 
 OVERRIDES = {
@@ -345,3 +376,64 @@ def test_nothing_else_imports_the_extra():
         if re.search(r"^\s*(import|from) (ray|optuna)", p.read_text(), re.M)
     }
     assert users == {"actor.py", "plan.py", "pool.py"}
+
+
+# What the pages show.
+
+
+def shown(page, mark):
+    """Return the first block of commands after ``mark`` in ``page``."""
+    return Path(page).read_text().partition(mark)[2].split("```bash\n")[1].split("\n```")[0]
+
+
+@pytest.mark.slow
+def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
+    """The README's own command, with the real stages, on `digits` and for two epochs."""
+    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
+    install, sweep, show, _ = shown("README.md", "<!-- sweep -->").splitlines()
+    assert install.startswith("make scale ")
+    fit = sweep.replace("=16,32,64,128", "=4,8,12,16").replace("=5000", "=200")
+    output = project.run("bash", "-c", fit)
+    assert output.count("valid.accuracy 0.") == 4
+    table = project.run("bash", "-c", show)
+    assert table.count("[sweep-") == 4
+    best = re.search(r"dvc exp apply (\S+)", output)[1]
+    project.dvc("exp", "apply", best)
+    assert (project.path / "models/page.html").exists()
+
+
+@pytest.mark.slow
+def test_the_line_that_pins_gpus_to_the_workers_of_dvcs_queue(project, probe):
+    line = shown("docs/sweeps.md", "## DVC's queue")
+    assert f"`{line}`" in Path("README.md").read_text()
+    project.dvc("exp", "run", "--queue", "-S", "train.seed=range(1,13)")
+    project.run("bash", "-c", line, PROBE=str(probe))
+    wait_for(lambda: not re.search("Queued|Running", project.dvc("queue", "status")), 300)
+    tasks = re.findall(r"^(\w{7}) .* Success", project.dvc("queue", "status"), re.M)
+    assert len(tasks) == 12
+    logs = "".join(project.dvc("queue", "logs", task) for task in tasks)
+    assert set(re.findall(r"devices (\S+)", logs)) == {"0", "1", "2", "3"}
+
+
+def test_a_job_of_slurms_array_pushes_its_experiment(project, probe):
+    """Its body, with what Slurm sets; the array itself is Slurm's."""
+    project.git("init", "--quiet", "--bare", "../there.git")
+    project.git("remote", "add", "origin", str(project.path.parent / "there.git"))
+    store = str(project.path.parent / "there.dvc")
+    project.dvc("remote", "add", "--default", "store", store)
+    project.commit("Remotes")
+    project.git("push", "--quiet", "--set-upstream", "origin", "main")
+    job = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+    job |= {"SLURM_SUBMIT_DIR": str(project.path), "PROBE": str(probe)}
+    user = {
+        f"GIT_{who}_{what}": "t@example.org"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    project.run("bash", "runs/slurm.sh", **job, **user)
+    project.dvc("exp", "pull", "origin")
+    (found,) = table(project).items()
+    assert found[0] == "slurm-7-2"
+    assert found[1]["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
+    output = project.run("bash", "runs/slurm.sh", ok=False, **job, **user)
+    assert "No experiments to push" in output  # nor is that a success

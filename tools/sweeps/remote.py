@@ -72,7 +72,8 @@ class Remote:
     @classmethod
     def of_project(cls) -> "Remote":
         """Return the project's own remotes if it has both, else two in a scratch folder."""
-        repo = Repo()
+        with said_by_dvc("config"):
+            repo = Repo()
         local = json.loads(json.dumps(Config(repo.dvc_dir).load_one("local")))
         cache = str(repo.cache.local.path)
         dvc = repo.config["core"].get("remote")
