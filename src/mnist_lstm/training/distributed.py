@@ -220,6 +220,8 @@ def _refuse_other(all_told: list[tuple[tuple, dict, tuple[str, str]]]) -> None:
             )
         other = [name for name, value in told.items() if value != expected.get(name)]
         if other:
-            raise WorkersError.differs(rank, place[0], other)
+            # a machine is known by what it computes of the data
+            known = [name for name in other if name != "machine"] or other
+            raise WorkersError.differs(rank, place[0], known)
         if place[1] and gpus.setdefault(place, rank) != rank:
             raise WorkersError.same_gpu(rank, gpus[place], place[0])
