@@ -249,8 +249,14 @@ class App {
     const { data } = this;
     const { hdim, n_layer } = data.model;
     const number = (n) => n.toLocaleString("en");
-    this.noun = this.classes.every((name) => /^\d$/.test(name)) ? "digit" : "picture";
+    const digits = this.classes.every((name) => /^\d$/.test(name));
+    this.noun = digits ? "digit" : "picture";
+    document.title = `Draw a ${this.noun} and watch an LSTM read it`;
     for (const place of document.querySelectorAll("[data-noun]")) place.textContent = this.noun;
+    for (const place of document.querySelectorAll("[data-digits]")) place.hidden = !digits;
+    for (const place of document.querySelectorAll("[data-picture]")) {
+      place.hidden = place.dataset.picture !== data.picture;
+    }
     const size = `${data.height} × ${data.width}`;
     for (const place of document.querySelectorAll("[data-size]")) place.textContent = size;
     $("size").textContent = size;

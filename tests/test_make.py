@@ -172,9 +172,9 @@ def test_without_a_committed_lock_it_begins_anew_and_nothing_runs(built, copy):
     assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
 
 
-def test_the_one_command_of_the_readme_makes_plain_repro_run_again(built, copy):
+def test_the_one_command_of_the_guarantees_makes_plain_repro_run_again(built, copy):
     (command,) = re.findall(
-        r"`(git checkout HEAD -- dvc\.lock)`", Path("README.md").read_text()
+        r"`(git checkout HEAD -- dvc\.lock)`", Path("docs/guarantees.md").read_text()
     )
     cut(copy.path / "dvc.lock")
     copy.run("bash", "-c", command)

@@ -39,9 +39,9 @@ def write(folder, n):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The README's example as it stands there, but for a small model; committed."""
+    """The example of docs/your-own.md as it stands, but for a small model; committed."""
     sandbox = create(tmp_path_factory.mktemp("own") / "project", TINY)
-    page = sandbox.text("README.md").partition("<!-- own -->\n")[2]
+    page = sandbox.text("docs/your-own.md").partition("<!-- own -->\n")[2]
     block = re.match(r" *```bash\n(.*?) *```\n", page, re.DOTALL)[1]
     sandbox.output = sandbox.run("bash", "-ec", textwrap.dedent(block), PYTHONPATH="src")
     sandbox.commit("Own images, tracked by DVC")
@@ -53,7 +53,7 @@ def own(run, tmp_path):
     return run.copy(tmp_path / "own")
 
 
-def test_the_readmes_example_trains_on_own_images_under_their_names(run):
+def test_the_example_trains_on_own_images_under_their_names(run):
     for line in (
         NEW_TEST,
         "to be read with model.xdim 8 and model.ydim 10",

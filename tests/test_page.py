@@ -518,6 +518,25 @@ def test_a_thousand_classes_with_long_names_fit(show, built, tmp_path, width):
     assert tab.locator("#bars li .name").first.inner_text() == names[best]
 
 
+@pytest.mark.parametrize(
+    ("picture", "names", "words", "others"),
+    [
+        ("mnist", DIGITS, ("cropped", "a 3 and an 8", "Draw a digit"), ("with the paper",)),
+        ("mnist", "ABCDEFGHIJ", ("cropped", "Draw a picture"), ("a 3 and", "Draw a digit")),
+        ("scale", "ABCDEFGHIJ", ("with the paper",), ("cropped", "MNIST", "Draw a digit")),
+    ],
+)
+def test_its_words_are_those_of_the_data(
+    show, built, tmp_path, picture, names, words, others
+):
+    data = data_of(exported(built)) | {"classes": list(names), "picture": picture}
+    (tmp_path / "page.html").write_bytes(page.assemble(SOURCE, data))
+    tab = show(tmp_path / "page.html")
+    text = " ".join(f"{tab.title()} {tab.inner_text('body')}".split())
+    assert [word for word in words if word not in text] == []
+    assert [word for word in others if word in text] == []
+
+
 def test_a_page_that_is_not_put_together_says_so(show):
     tab = show((SOURCE / "index.html").resolve())
     assert "`dvc repro` makes models/page.html" in tab.inner_text("#notice")
