@@ -75,11 +75,11 @@ def main() -> None:
         train(name, override(default, overrides), default, arguments.seeds)
     if arguments.names:
         return
-    runs, times = read_runs(), read_table(TIMES)
+    runs, records, times = read_runs(), read_table(RECORDS), read_table(TIMES)
     recipes = tested(runs, default)
-    table = record_table(read_table(RECORDS), runs, times, default)
+    table = record_table(records, runs, times, default)
     update_pages("benchmarks/recipes.py", table)
-    update_pages("benchmarks/recipes.py: trials", trial_table(runs, default))
+    update_pages("benchmarks/recipes.py: trials", trial_table(runs, records, default))
     draw(recipes, default, RUNS.with_name("recipes.png"))
     print(*sentences(recipes, times), sep="\n")
 
@@ -223,16 +223,28 @@ def read_runs() -> pd.DataFrame:
 
 
 def groups(
-    runs: pd.DataFrame, split: str, default: Params
+    runs: pd.DataFrame, split: str, default: Params, records: pd.DataFrame | None = None
 ) -> Iterator[tuple[str, list[str], pd.DataFrame]]:
-    """Yield what to call runs of one kind, what differs from their recipe, the runs."""
+    """Yield what to call runs of one kind, what differs from their recipe, the runs.
+
+    Their recipe is the one of that name now; with ``records``, it or a former one, from
+    which they differ least.
+    """
     runs = runs[runs["split"] == split]
     for (name, overrides), group in runs.groupby(COLUMNS[:2], sort=False):
         params = override(default, overrides.split())
         data = params.data.name
-        recipe = override(default, [*read_recipe(name), f"data.name={data}"])
-        title = f"`{name}`" + (f" on `{data}`" if data != default.data.name else "")
-        yield title, differences(params, recipe), group
+        place = f" on `{data}`" if data != default.data.name else ""
+        known = {f"`{name}`{place}": read_recipe(name)}
+        if records is not None:
+            for record in records[records.recipe == name].itertuples():
+                known[f"`{name}` of {record.date}{place}"] = record.overrides.split()
+        found = {
+            title: differences(params, override(default, [*words, f"data.name={data}"]))
+            for title, words in known.items()
+        }
+        title = min(found, key=lambda title: len(found[title]))  # the first, where equal
+        yield title, found[title], group
 
 
 def tested(runs: pd.DataFrame, default: Params) -> dict[str, pd.DataFrame]:
@@ -296,11 +308,11 @@ def ratio(times: pd.DataFrame, overrides: str) -> str:
     return "" if row is None else f"{row.seconds / row.notebook_training:.2g}"
 
 
-def trial_table(runs: pd.DataFrame, default: Params) -> str:
+def trial_table(runs: pd.DataFrame, records: pd.DataFrame, default: Params) -> str:
     """Return a row for each trial on a validation split, as Markdown, the best first."""
     head = "epochs | recipe | what differs from it | validation accuracy | loss | seeds"
     rows = [f"| {head} |", "|---|---|---|---|---|---|"]
-    trials = list(groups(runs, "valid", default))
+    trials = list(groups(runs, "valid", default, records))
     trials.sort(key=lambda t: (" on " in t[0], t[2].epochs.iloc[0], -t[2].accuracy.mean()))
     for title, changes, group in trials:
         words = [word.partition(".")[2] for word in changes]

@@ -230,7 +230,7 @@ def test_the_tables_are_those_of_the_runs():
     tables = RECORDS, runs, recipes.read_table(recipes.TIMES)
     for mark, table in {
         "benchmarks/recipes.py": recipes.record_table(*tables, DEFAULTS),
-        "benchmarks/recipes.py: trials": recipes.trial_table(runs, DEFAULTS),
+        "benchmarks/recipes.py: trials": recipes.trial_table(runs, RECORDS, DEFAULTS),
     }.items():
         found = shown(mark)
         assert found
@@ -294,6 +294,21 @@ def test_the_record_table_keeps_what_fell_and_marks_what_stands():
     ]
     assert cells[1][2:7] == ["99.00%", "", "1", "70", ""]
     assert cells[2][5] == "500"
+
+
+def test_a_trial_is_told_by_what_differs_from_the_nearest_record():
+    now = " ".join(recipes.read_recipe("fast"))
+    records = frame(
+        "date recipe overrides", ("2026-01-01", "fast", "train.epochs=7 train.lr=0.5")
+    )
+    trials = [now, f"{now} train.lr=0.25", "train.epochs=7 train.lr=0.25"]
+    runs = frame("recipe overrides split", *(("fast", words, "valid") for words in trials))
+    found = [kind[:2] for kind in recipes.groups(runs, "valid", DEFAULTS, records)]
+    assert found == [
+        ("`fast`", []),
+        ("`fast`", ["train.lr=0.25"]),
+        ("`fast` of 2026-01-01", ["train.lr=0.25"]),
+    ]
 
 
 def test_an_interval_holds_the_mean_19_times_of_20():

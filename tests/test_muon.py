@@ -133,6 +133,25 @@ def test_both_learning_rates_rise_and_fall_together():
         assert values.mean().item() == pytest.approx(0.05 * share, rel=0.15)
 
 
+def test_a_step_reads_no_value_back():
+    """On CUDA that waits for the device, and no graph can be captured of it."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    params = train_params(optimizer="muon", clip=1.0, weight_decay=0.1)
+    ours, _ = twins()
+    with Watch():
+        steps(make_optimizer(ours, params), ours)
+    assert torch.ops.aten.bmm in seen
+    assert torch.ops.aten._local_scalar_dense not in seen
+
+
 def test_the_default_is_adamw():
     ours, _ = twins()
     assert isinstance(make_optimizer(ours, train_params()), AdamW)

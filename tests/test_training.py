@@ -273,9 +273,10 @@ def test_on_cuda_a_graph_takes_the_very_steps(
 
 
 @pytest.mark.cuda
-def test_on_cuda_no_step_waits_for_the_device(split, terminal):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_on_cuda_no_step_waits_for_the_device(split, terminal, optimizer):
     on = select_device("cuda")
-    run = started(settings(), on)
+    run = started(settings(optimizer=optimizer), on)
     run.epoch = 1
     run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
     data = split.take(torch.arange(128) % 60).to(on)
