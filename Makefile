@@ -78,6 +78,7 @@ scale: .venv/scale
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	    "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	@test ! -L .venv || { echo ".venv is a link: setting it up would empty what it points to; remove the link" >&2; exit 1; }
 	@echo "Setting up .venv: about 3 GB to fetch, once. This takes a few minutes."
 	if command -v uv >/dev/null; then \
 	    uv venv --quiet --clear --seed --python "$$($(PYTHON) -c 'import sys; print(sys._base_executable)')" .venv && \
