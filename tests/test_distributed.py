@@ -60,7 +60,7 @@ def workers_of(process):
                 continue
             if "RANK" in env and "train.py" in " ".join(child.cmdline()):
                 found[int(env["RANK"])] = child
-        if found and len(found) == int(env.get("WORLD_SIZE", 0)):
+        if found and len(found) == int(found[min(found)].environ()["LOCAL_WORLD_SIZE"]):
             return [found[rank] for rank in sorted(found)]
         time.sleep(0.02)
     raise AssertionError("no workers")

@@ -4,10 +4,11 @@ import statistics
 import subprocess
 import time
 
+import psutil
 import pytest
 
 import hosts
-from test_distributed import SHARDED
+from test_distributed import SHARDED, workers_of
 from test_resume import RESUMING, results, wait_for_epoch
 
 WHY_NOT = hosts.available()
@@ -87,17 +88,24 @@ def round_trip(pair):
 
 
 def test_a_cut_link_ends_in_one_line_and_costs_no_byte(project, whole, tmp_path):
-    """Within TRAIN_TIMEOUT, and the seconds that torchrun takes to end."""
+    """On both hosts training ends within TRAIN_TIMEOUT and the seconds of ending.
+
+    torchrun itself hangs where it is cut off from the first host, as docs/scale.md says.
+    """
     other = project.copy(tmp_path / "other host")
     with hosts.two_hosts(delay=0.01) as pair:
         first, second = start(pair, (project, other), TRAIN_TIMEOUT="5")
+        (trainer,) = workers_of(second)
         wait_for_epoch(project, 1)
         pair[1].cut()
         cut = time.monotonic()
         output, _ = first.communicate(timeout=120)
-        second.communicate(timeout=120)
-        assert time.monotonic() - cut < 100
-    assert first.returncode == second.returncode == 1
+        psutil.wait_procs([trainer], timeout=30)
+        assert not trainer.is_running() or trainer.status() == psutil.STATUS_ZOMBIE
+        assert time.monotonic() - cut < 60
+        second.kill()
+        second.communicate()
+    assert first.returncode == 1
     lines = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert lines[0].startswith("error: another worker is gone, or does not answer; ")
