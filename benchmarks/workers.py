@@ -28,7 +28,9 @@ STEPS, ROUNDS = 6, 3
 def main() -> None:
     """Measure every pair, a few rounds of them."""
     if "SHARDS" in os.environ:
-        print(json.dumps(measure(int(os.environ["SHARDS"]))))
+        found_here = measure(int(os.environ["SHARDS"]))
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps(found_here))
         return
     found: dict[tuple[int, int], list[dict]] = {pair: [] for pair in PAIRS}
     for _ in range(ROUNDS):
@@ -48,7 +50,7 @@ def run(shards: int, workers: int) -> dict:
     command = [sys.executable, *(launch if workers > 1 else []), __file__]
     env = os.environ | {"SHARDS": str(shards), "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    return json.loads(next(line for line in done.stdout.splitlines() if line[0] == "{"))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(shards: int) -> dict:
