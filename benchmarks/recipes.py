@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -209,7 +210,9 @@ def read_data(params: Params) -> dict[str, Split]:
         advice = "set data.name in params.yaml and run `dvc repro download`"
         raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")
     train, test = read_splits(Path("data/raw"), DATA_SETS[found].classes)
-    return {"test": test} | hold_out(train, params.prepare.valid_size, params.prepare.seed)
+    prepare = params.prepare
+    splits = {"test": test} | hold_out(train, prepare.valid_size, prepare.seed)
+    return {name: replace(s, labels=s.labels.long()) for name, s in splits.items()}
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The model card: read by Hugging Face's own parser, its code run as it stands there."""
 
+import itertools
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from huggingface_hub import ModelCard
 from scipy.stats import binomtest
@@ -106,11 +108,17 @@ def test_the_code_in_the_card_classifies_as_the_pipeline_does(built, written, mo
     monkeypatch.chdir(built.path / "models")
     names = {"given": test.images}
     exec(re.sub(r"torch.zeros\(.*\)", "given", with_torch), names)
-    assert names["logits"].argmax(1).tolist() == expected
+    # The card computes in fp32, the pipeline in bf16 where a CPU has it: close calls differ.
+    best = names["logits"].topk(2).values
+    sure = (best[:, 0] - best[:, 1] > 0.1).tolist()
+    assert sum(sure) > 300
+    agree = names["logits"].argmax(1) == torch.tensor(expected)
+    assert all(itertools.compress(agree.tolist(), sure))
     names = {"given": test.images.numpy()}
     exec(re.sub(r"np.zeros\(.*\)", "given", with_onnx), names)
     classes = [names["classes"][i] for i in names["logits"].argmax(1)]
-    assert classes == [str(label) for label in expected]
+    same = [name == str(label) for name, label in zip(classes, expected, strict=True)]
+    assert all(itertools.compress(same, sure))
 
 
 @pytest.mark.parametrize(
