@@ -18,8 +18,8 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from statistics import median
 from typing import Any
