@@ -108,7 +108,7 @@ def test_the_code_in_the_card_classifies_as_the_pipeline_does(built, written, mo
     monkeypatch.chdir(built.path / "models")
     names = {"given": test.images}
     exec(re.sub(r"torch.zeros\(.*\)", "given", with_torch), names)
-    # The card computes in fp32, the pipeline in bf16 where a CPU has it: close calls differ.
+    # The card computes in fp32, the pipeline in bf16 where a CPU has it: close calls part.
     best = names["logits"].topk(2).values
     sure = (best[:, 0] - best[:, 1] > 0.1).tolist()
     assert sum(sure) > 300
