@@ -253,25 +253,28 @@ def kill(number):
     return lambda _, trainers: trainers[number].kill()
 
 
+def end_launcher(signum):
+    return lambda process, _: os.kill(process.pid, signum)
+
+
 @pytest.mark.parametrize(
     ("workers", "end", "after", "says"),
     [
-        (2, kill(1), 4, "error: worker 1 was ended by SIGKILL"),
-        (4, kill(0), 1, "error: worker 0 was ended by SIGKILL"),
-        (
-            2,
-            lambda process, _: os.kill(process.pid, signal.SIGKILL),
-            1,
-            "the next run resumes",
+        pytest.param(2, kill(1), 4, "error: worker 1 was ended by SIGKILL", id="a worker"),
+        pytest.param(
+            *(4, kill(0), 1, "error: worker 0 was ended by SIGKILL"),
+            id="the first worker",
+            marks=pytest.mark.slow,
         ),
-        (
-            2,
-            lambda process, _: os.kill(process.pid, signal.SIGINT),
-            4,
-            "interrupted; the next",
+        pytest.param(
+            *(2, end_launcher(signal.SIGKILL), 1, "the next run resumes"),
+            id="the launcher",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *(2, end_launcher(signal.SIGINT), 4, "interrupted; the next"), id="Ctrl-C"
         ),
     ],
-    ids=["a worker", "the first worker", "the launcher", "Ctrl-C"],
 )
 def test_who_dies_costs_no_byte_on_another_number_of_workers(
     project, whole, workers, end, after, says
