@@ -38,6 +38,7 @@ def main() -> None:
     if workers.rank > 0:  # the first prints and writes for all
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until it ends
     compute = set_up(params.train.device, params.train.precision, params.train.seed)
+    print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
     heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
     paths = [PREPARED / f"{name}.safetensors" for name in ("train", heldout)]
 
@@ -48,7 +49,6 @@ def main() -> None:
         return run, splits, checkpoint_key(run.hyperparameters(), paths, machine)
 
     run, (train, watched), key = workers.agree(prepare, lambda found: key_parts(found[2]))
-    print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
     with Checkpointer(Path("checkpoints") / key, run, workers) as checkpointer:
         if workers.rank == 0:
             write_history(run.history, heldout)

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,9 +24,25 @@ from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.muon import Muon
+from mnist_lstm.training.optimizer import AdamW
 
-if TYPE_CHECKING:
-    from mnist_lstm.training.loop import Run
+
+class Learner(Protocol):
+    """What takes a sharded step: the training run."""
+
+    model: LSTMClassifier
+    params: TrainParams
+
+    @property
+    def optimizer(self) -> AdamW | Muon:
+        """It moves the weights by their gradients."""
+
+    def taken(self) -> int:
+        """Return how many steps were taken."""
+
+    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        """Return the loss [] on a batch, x: [B x L x Q] and y: int64 [B]."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,7 @@ ALONE = Workers()
 class ShardedStep:
     """A training step whose batch is cut into ``train.shards`` parts."""
 
-    def __init__(self, run: "Run", workers: Workers):
+    def __init__(self, run: Learner, workers: Workers):
         self.run = run
         self.workers = workers
         own = run.params.shards // workers.count
