@@ -56,7 +56,7 @@ def main() -> None:
             checkpointer.save_if_due()
             if row and workers.rank == 0:
                 write_history(run.history, heldout)
-                print(format_row(row, heldout))
+                print(format_row(row, heldout), flush=True)
         if workers.rank == 0:
             reads = Reads(train.classes, train.picture, train.images.shape[1])
             save_model(run.ema_model, Path("models/model.safetensors"), reads)
