@@ -123,7 +123,8 @@ BAD = [
     (
         "train",
         "fast",
-        "a mapping with epochs, epoch_size, batch_size, optimizer, lr, schedule, warmup, "
+        "a mapping with epochs, epoch_size, batch_size, shards, optimizer, lr, schedule, "
+        "warmup, 
         "final_lr, beta1, beta2, weight_decay, muon_lr, momentum, clip, label_smoothing, "
         "ema, seed, device, precision",
     ),
@@ -136,6 +137,8 @@ BAD = [
     ("train.batch_size", 0, COUNT),
     ("train.batch_size", 70000, COUNT),
     ("train.batch_size", "auto", COUNT),
+    ("train.shards", 0, COUNT),
+    ("train.shards", 2.0, COUNT),
     ("train.optimizer", "Muon", "one of adamw, muon"),
     ("train.optimizer", None, "one of adamw, muon"),
     ("train.lr", -0.001, RATE),
