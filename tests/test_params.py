@@ -124,8 +124,8 @@ BAD = [
         "train",
         "fast",
         "a mapping with epochs, epoch_size, batch_size, shards, optimizer, lr, schedule, "
-        "warmup, final_lr, beta1, beta2, weight_decay, muon_lr, momentum, clip, label_smoothing, "
-        "ema, seed, device, precision",
+        "warmup, final_lr, beta1, beta2, weight_decay, muon_lr, momentum, clip, "
+        "label_smoothing, ema, seed, device, precision",
     ),
     ("train.epochs", 0, COUNT),
     ("train.epochs", -5, COUNT),
