@@ -65,6 +65,14 @@ def position(output: str) -> tuple[int, int]:
     return int(epoch), int(step)
 
 
+def test_each_epoch_is_told_as_it_ends(project):
+    """Not when all have: that may be hours later."""
+    with project.start("python", "stages/train.py", PYTHONPATH="src") as run:
+        assert any(line.startswith("epoch   1 ") for line in run.stdout)
+        assert "\ntest,12," not in project.text("plots/history.csv")
+        run.kill()
+
+
 @pytest.mark.parametrize(
     ("signum", "says"),
     [
