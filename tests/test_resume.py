@@ -67,7 +67,8 @@ def position(output: str) -> tuple[int, int]:
 
 def test_each_epoch_is_told_as_it_ends(project):
     """Not when all have: that may be hours later."""
-    with project.start("python", "stages/train.py", PYTHONPATH="src") as run:
+    env = {"PYTHONPATH": "src", "PYTHONUNBUFFERED": ""}  # as a user's shell has it
+    with project.start("python", "stages/train.py", **env) as run:
         assert any(line.startswith("epoch   1 ") for line in run.stdout)
         assert "\ntest,12," not in project.text("plots/history.csv")
         run.kill()
