@@ -27,6 +27,8 @@ from mnist_lstm.training.loop import Run, fit, train_step
 CUDA = torch.device("cuda", 0)
 NOTHING = {"model": {}, "train": {}, "augment": {}}
 
+MUON = NOTHING | {"train": {"optimizer": "muon"}}
+
 
 class OnDevice(TorchDispatchMode):
     """Refuses every operation that touches a tensor on the CPU; counts the others."""
@@ -91,7 +93,9 @@ def digits(n):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("changes", [NOTHING, ALL_ON], ids=["plain", "all on"])
+@pytest.mark.parametrize(
+    "changes", [NOTHING, ALL_ON, MUON], ids=["plain", "all on", "muon"]
+)
 def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     fake, changes, precision
 ):
