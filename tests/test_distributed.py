@@ -144,13 +144,15 @@ def test_one_worker_imports_nothing_of_torch_distributed():
             {"shards": 65536},
             "train.shards must be at most train.batch_size (64), got 65536",
         ),
+        (2, {}, "TRAIN_TIMEOUT must be a whole number of seconds > 0, got 'soon'"),
         ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
         (2, {"lr": -1.0}, "train.lr must be a number > 0 and < 1e37, got -1.0"),
     ],
 )
 def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, params, says):
     project.set_params({"train": params})
-    output = train(project, workers, ok=False)
+    env = {"TRAIN_TIMEOUT": "soon"} if "TIMEOUT" in says else {}
+    output = train(project, workers, ok=False, **env)
     lines = [line for line in output.splitlines() if not line.startswith("exit status")]
     assert len(lines) == 1, output
     assert lines[0].startswith("error: ")

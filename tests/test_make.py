@@ -34,6 +34,15 @@ def test_the_environment_is_made_once_and_again_when_requirements_change(mnist):
     assert "pip install" in mnist.run(*plan)
 
 
+def test_the_environment_of_another_clone_is_not_emptied(mnist, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/python").touch()
+    (mnist.path / ".venv").symlink_to(tmp_path / "theirs")
+    output = mnist.run("make", ".venv/installed", ok=False)
+    assert ".venv is a link: setting it up would empty what it points to" in output
+    assert (tmp_path / "theirs/python").exists()
+
+
 def test_any_other_failure_is_a_failure(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)

@@ -221,6 +221,17 @@ def test_a_stage_whose_dvc_is_gone_before_it_has_started_does_nothing(tmp_path, 
     assert output == (gone if dvc == "dies" else "")
 
 
+@pytest.mark.parametrize(("torchrun", "speaks"), [(False, True), (True, False)])
+def test_only_a_worker_of_torchruns_is_silent(tmp_path, torchrun, speaks):
+    """The environment of a cluster's job may hold RANK, too."""
+    env = os.environ | {"RANK": "1", "PYTHONPATH": str(Path("src").absolute())}
+    env |= {"TORCHELASTIC_RUN_ID": "a-job"} if torchrun else {}
+    describe = [sys.executable, Path("stages/describe.py").absolute()]
+    done = subprocess.run(describe, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: params.yaml: ") == speaks
+
+
 @pytest.fixture
 def params(tmp_path, monkeypatch):
     """A folder with params.yaml in it."""

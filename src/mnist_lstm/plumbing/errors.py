@@ -589,6 +589,11 @@ class WorkersError(UserError):
         )
 
     @classmethod
+    def timeout(cls, got: str) -> Self:
+        """How long to wait for the others is no number."""
+        return cls(f"TRAIN_TIMEOUT must be a whole number of seconds > 0, got {got!r}")
+
+    @classmethod
     def failed(cls, rank: int, host: str, wrong: Sequence[object]) -> Self:
         """A worker cannot begin."""
         return cls(*(f"worker {rank} on {host}: {line}" for line in wrong))

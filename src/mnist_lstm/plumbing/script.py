@@ -18,9 +18,10 @@ from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT = os.getppid()
-# torchrun numbers the processes that it starts; the first speaks for all.
-_WORKER = "RANK" in os.environ
-_FIRST = os.environ.get("RANK", "0") == "0"
+# torchrun numbers the processes that it starts; the first speaks for all. Its own variable
+# tells them: RANK alone may stand in the environment of a cluster's jobs.
+IN_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
+_FIRST = not IN_TORCHRUN or os.environ.get("RANK") == "0"
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
@@ -121,7 +122,7 @@ def _is_orphan() -> bool:
     A worker's parent is torchrun.
     """
     parent = os.getppid()
-    if _WORKER:
+    if IN_TORCHRUN:
         return parent != _PARENT
     if "DVC_STAGE" not in os.environ:
         return False

@@ -22,6 +22,7 @@ from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
+from mnist_lstm.plumbing.script import IN_TORCHRUN
 from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.muon import Muon
@@ -171,11 +172,11 @@ def join_workers(params: TrainParams) -> Workers:
 
     Raises:
         ParamsError: a number of shards that the workers cannot share.
-        WorkersError: some do not come.
+        WorkersError: some do not come, or ``TRAIN_TIMEOUT`` is no number of seconds.
     """
-    rank, count = (
-        int(os.environ.get(*name)) for name in (("RANK", "0"), ("WORLD_SIZE", "1"))
-    )
+    rank, count = 0, 1
+    if IN_TORCHRUN:
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if params.shards % count:
         raise ParamsError.shards(f"a multiple of the {count} workers", params.shards)
     if params.shards > params.batch_size:
@@ -189,15 +190,17 @@ def join_workers(params: TrainParams) -> Workers:
 
 
 def _connect(device: str) -> None:
-    import torch.distributed as dist  # not above: it takes its time, and one needs none
+    import torch.distributed as dist  # not above: one worker needs none of it
 
     backend = "gloo"
     if device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    seconds = float(os.environ.get("TRAIN_TIMEOUT", "60"))
+    asked = os.environ.get("TRAIN_TIMEOUT", "60")
+    if not asked.isdecimal() or int(asked) == 0:
+        raise WorkersError.timeout(asked)
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=seconds))
+        dist.init_process_group(backend, timeout=timedelta(seconds=int(asked)))
     except RuntimeError:
         raise WorkersError.lost() from None
 

@@ -8,6 +8,8 @@ import sys
 import tempfile
 import uuid
 
+from mnist_lstm.plumbing.script import IN_TORCHRUN
+
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG, from linux/prctl.h
 
 
@@ -22,7 +24,7 @@ def count_workers() -> int:
     asked = os.environ.get("TRAIN_WORKERS", "1")
     if not asked.isdecimal() or not 1 <= int(asked) <= 1024:
         sys.exit(f"error: TRAIN_WORKERS must be a number from 1 to 1024, got {asked!r}")
-    return 0 if int(asked) == 1 or "RANK" in os.environ else int(asked)
+    return 0 if int(asked) == 1 or IN_TORCHRUN else int(asked)
 
 
 def launch(count: int) -> None:

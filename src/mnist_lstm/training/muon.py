@@ -7,11 +7,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.params import TrainParams
-from mnist_lstm.training.optimizer import AdamW
+from mnist_lstm.training.optimizer import AdamW, Optimizer
 
 # Five Newton-Schulz iterations: a singular value s becomes p(p(...p(s))), near to 1, with
 # p(s) = a s + b s^3 + c s^5. They come in two runs, see `orthogonalize`.
@@ -26,7 +25,7 @@ def make_optimizer(model: LSTMClassifier, params: TrainParams) -> "AdamW | Muon"
     return AdamW(model.parameters(), params)
 
 
-class Muon:
+class Muon(Optimizer):
     """Muon for the LSTM's weight matrices, AdamW for its biases and the last layer.
 
     The step is that of ``torch.optim.Muon``, which imports the compiler, and takes matrices
@@ -59,16 +58,10 @@ class Muon:
         self.adamw.set_lr(lr)
         self._lr.fill_(lr / self.params.lr * self.params.muon_lr)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.parameters:
-            p.grad = None
-
     @torch.no_grad()
     def step(self) -> None:
         """Move the weights by their gradients, which are first clipped in place."""
-        if self.params.clip:
-            clip_grad_norm_(self.parameters, self.params.clip)
+        self.clip()
         self.adamw.step()
         beta, keep = self.params.momentum, 1 - self._lr * self.params.weight_decay
         for group, momentum in zip(self.groups, self.state["momentum"], strict=True):

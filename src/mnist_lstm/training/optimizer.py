@@ -11,7 +11,24 @@ from torch.optim.adamw import adamw
 from mnist_lstm.plumbing.params import TrainParams
 
 
-class AdamW:
+class Optimizer:
+    """What all optimizers do with gradients before they move a weight."""
+
+    parameters: list[Tensor]
+    params: TrainParams
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for p in self.parameters:
+            p.grad = None
+
+    def clip(self) -> None:
+        """Scale all gradients down, in place, where their norm is above ``train.clip``."""
+        if self.params.clip:
+            clip_grad_norm_(self.parameters, self.params.clip)
+
+
+class AdamW(Optimizer):
     """Adam with decoupled weight decay; without it (``train.weight_decay: 0``), plain Adam.
 
     The arithmetic is PyTorch's own fused kernel. ``torch.optim.AdamW`` around it imports
@@ -42,16 +59,10 @@ class AdamW:
         else:
             self._lr = lr
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.parameters:
-            p.grad = None
-
     @torch.no_grad()
     def step(self) -> None:
         """Move the weights by their gradients, which are first clipped in place."""
-        if self.params.clip:
-            clip_grad_norm_(self.parameters, self.params.clip)
+        self.clip()
         adamw(
             self.parameters,
             [p.grad for p in self.parameters if p.grad is not None],
