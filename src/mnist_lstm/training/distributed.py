@@ -7,6 +7,7 @@ PyTorch's own DistributedDataParallel adds them in an order that depends on the 
 workers, and so do its bits.
 """
 
+import atexit
 import hashlib
 import os
 import socket
@@ -203,6 +204,8 @@ def _connect(device: str) -> None:
         dist.init_process_group(backend, timeout=timedelta(seconds=int(asked)))
     except RuntimeError:
         raise WorkersError.lost() from None
+    # Gloo's threads would end a Python that is ending itself, by SIGABRT.
+    atexit.register(dist.destroy_process_group)
 
 
 def _together(collective: str, *arguments: object) -> None:
