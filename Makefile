@@ -10,13 +10,19 @@ export BASE
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: repro test soak predict bench cuda lint review clean requirements scale
+.PHONY: repro test long soak predict bench cuda lint review clean requirements scale
 
 repro: .venv/installed
 	tools/repro
 
+PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed
-	python -m pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not long and not slow"
+
+# What takes 20 seconds a test or more: CI runs it, too.
+long: .venv/installed
+	$(PYTEST) -m long
 
 # Classify pictures of your own: make predict FILES="mine.jpg 'another one.png'"
 # (their names are taken as BASE is; xargs parts them at blanks that are not in quotes)

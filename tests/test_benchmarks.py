@@ -36,6 +36,7 @@ def test_the_baseline_is_the_same_model():
     torch.testing.assert_close(theirs(x), ours(x))
 
 
+@pytest.mark.long
 def test_both_train_in_processes_of_their_own(prepared, monkeypatch):
     """`digits`, as the real stages prepared them; what was learnt shows in the accuracy."""
     monkeypatch.chdir(prepared.path)
@@ -319,6 +320,7 @@ def test_an_interval_holds_the_mean_19_times_of_20():
     assert 363 <= held <= 397  # 380 and four standard deviations of 4.4, each way
 
 
+@pytest.mark.long
 def test_records_are_timed_beside_the_notebook(digits, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests share the cores
     kinds = ["train.epochs=1", "train.epochs=3 train.epoch_size=640"]

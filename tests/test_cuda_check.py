@@ -39,6 +39,7 @@ def check(bare, *arguments, **env):
     )
 
 
+@pytest.mark.long
 def test_a_bare_machine_runs_it_and_a_section_that_fails_stops_no_other(bare):
     result = check(bare, "--rehearse", "--only", "against", "bits", "parity")
     against, bits, parity = result.stdout.strip().split("\n\n**")

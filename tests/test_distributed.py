@@ -66,7 +66,10 @@ def workers_of(process):
     raise AssertionError("no workers")
 
 
-@pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "muon"), ("bf16", "adamw")])
+@pytest.mark.parametrize(
+    ("precision", "optimizer"),
+    [("fp32", "muon"), pytest.param("bf16", "adamw", marks=pytest.mark.long)],
+)
 def test_any_number_of_workers_writes_the_same_bytes(project, precision, optimizer):
     """With all that draws or keeps something on."""
     if precision == "bf16" and not device._has_lstm_in_bf16():
@@ -294,7 +297,9 @@ def end_launcher(signum):
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            *(2, end_launcher(signal.SIGINT), 4, "interrupted; the next"), id="Ctrl-C"
+            *(2, end_launcher(signal.SIGINT), 4, "interrupted; the next"),
+            id="Ctrl-C",
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -306,6 +311,22 @@ def test_who_dies_costs_no_byte_on_another_number_of_workers(
     output = project.run("dvc", "repro", "train", TRAIN_WORKERS=str(after))
     assert RESUMING.search(output)
     assert results(project) == whole
+
+
+@pytest.mark.long
+def test_torchrun_starts_again_by_itself_what_a_dead_worker_ended(project, whole):
+    torchrun = ("python", "-m", "torch.distributed.run", "--standalone")
+    options = ("--nproc-per-node=2", "--max-restarts=1", "stages/train.py")
+    with project.start(*torchrun, *options, own_group=True, PYTHONPATH="src") as process:
+        trainers = workers_of(process)
+        wait_for_epoch(project, 2)
+        trainers[1].kill()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert RESUMING.search(output)
+    made = results(project)
+    for path in ("models/model.safetensors", "plots/history.csv"):
+        assert made[path] == whole[path]
 
 
 def test_when_dvc_dies_its_workers_save_and_end(project, whole):

@@ -64,6 +64,7 @@ def test_a_second_repro_does_nothing(built):
     assert built.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_two_clean_runs_write_the_same_bytes_whatever_the_user_set(built, tmp_path):
     """Without cache, lock or outputs; all that surrounds the second run is another."""
     clone = built.clone(tmp_path / "elsewhere" / "clone")
@@ -157,6 +158,7 @@ def test_plots_show_and_diff_write_their_page(changed, tmp_path):
         assert len(drawn) == (1 if command == ["show"] else 2)
 
 
+@pytest.mark.long
 def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
     output = copy.dvc(
         "exp", "run", "--temp", "-S", "train.lr=1e-5", "-S", "prepare.valid_size=100"
@@ -170,6 +172,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
     assert set(experiment["metrics/evaluate.json"]) == {"train", "valid", "test"}
 
 
+@pytest.mark.long
 def test_a_recipe_is_run_as_the_readme_says(copy):
     output = copy.run("bash", "-c", "dvc exp run $(cat recipes/fast)")
     assert {"train", "evaluate", "plot", "export"} <= set(ran(output))
@@ -180,6 +183,7 @@ def test_a_recipe_is_run_as_the_readme_says(copy):
     assert len(copy.table("plots/history.csv")) == 1 + settings["train"]["epochs"]
 
 
+@pytest.mark.long
 def test_a_queued_sweep_runs_the_code_that_was_queued(copy):
     copy.dvc("exp", "run", "--queue", "-S", "model.hdim=8,12")
     module = copy.path / "src/mnist_lstm/model.py"

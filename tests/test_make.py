@@ -221,6 +221,7 @@ def test_plain_repro_stays_strict_and_leaves_nothing_half_written(mnist):
     assert "No MNIST mirror could be reached" not in output
 
 
+@pytest.mark.long
 def test_without_any_mirror_it_says_so_and_runs_digits_by_their_recipe(mnist):
     recipe = mnist.path / "recipes/digits"
     recipe.write_text(re.sub(r"epochs=\d+", "epochs=1", recipe.read_text()))
@@ -262,7 +263,7 @@ def test_without_a_network_digits_reach_97_5_percent_within_a_minute_of_training
 @pytest.mark.parametrize(
     ("hdim", "parameters", "accuracy"),
     [
-        (32, "16,714", 0.7),
+        pytest.param(32, "16,714", 0.7, marks=pytest.mark.long),
         pytest.param(256, "821,770", 0.92, marks=pytest.mark.slow),  # three minutes
     ],
 )

@@ -139,6 +139,7 @@ def tall(tmp_path):
     return sandbox
 
 
+@pytest.mark.long
 def test_what_dvc_tracks_is_pulled_and_seen_in_a_folder_of_its_own(tall, tmp_path):
     tall.dvc("add", "own/train")
     tall.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))

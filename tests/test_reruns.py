@@ -174,6 +174,7 @@ def test_an_edit_touches_the_stages_that_it_can_change(bench, name):
         bench.git("checkout", "--", file)
 
 
+@pytest.mark.long
 def test_what_follows_runs_where_an_output_changed(copy):
     edit(copy, *EDITS["a column of predictions.csv"][:3])
     assert ran(copy.dvc("repro")) == ["evaluate", "plot", "export"]
@@ -200,6 +201,7 @@ def test_a_new_parameter_of_a_figure_only_draws(copy):
     assert ran(copy.dvc("repro")) == ["plot"]
 
 
+@pytest.mark.long
 def test_there_and_back_trains_once_each(copy):
     """What was run once is taken from the run-cache, by every stage."""
     copy.set_params({"model": {"hdim": 9}, "prepare": {"valid_size": 100}})

@@ -93,6 +93,7 @@ def round_trip(pair):
     return statistics.median(map(float, done.stdout.split()))
 
 
+@pytest.mark.long
 def test_a_cut_link_ends_in_one_line_and_costs_no_byte(project, whole, tmp_path):
     """On both hosts training ends within TRAIN_TIMEOUT and the seconds of ending.
 
