@@ -172,10 +172,11 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(project, finished):
 
 def test_without_a_whole_checkpoint_it_starts_from_scratch_and_says_so(project, finished):
     killed(project, signal.SIGINT, 1, "train")
-    for path in project.path.glob("checkpoints/*/0*.safetensors"):
+    saved = [*project.path.glob("checkpoints/*/0*.safetensors")]  # one or two
+    for path in saved:
         os.truncate(path, 1000)
     output = project.dvc("repro", "train")
-    assert output.count("warning: skipping a checkpoint") == 2
+    assert output.count("warning: skipping a checkpoint") == len(saved) > 0
     assert "starting from scratch: no checkpoint is whole" in output
     assert results(project) == results(finished)
 
