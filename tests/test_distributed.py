@@ -313,6 +313,24 @@ def test_who_dies_costs_no_byte_on_another_number_of_workers(
     assert results(project) == whole
 
 
+@pytest.mark.long
+def test_torchrun_starts_again_by_itself_what_a_dead_worker_ended(project, whole):
+    """With a store of its own for each start, or workers find the ports of the dead."""
+    torchrun = ("python", "-m", "torch.distributed.run", "--standalone")
+    options = ("--nproc-per-node=2", "--max-restarts=1", "stages/train.py")
+    env = {"PYTHONPATH": "src", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    with project.start(*torchrun, *options, own_group=True, **env) as process:
+        trainers = workers_of(process)
+        wait_for_epoch(project, 2)
+        trainers[1].kill()
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert RESUMING.search(output)
+    made = results(project)
+    for path in ("models/model.safetensors", "plots/history.csv"):
+        assert made[path] == whole[path]
+
+
 def test_when_dvc_dies_its_workers_save_and_end(project, whole):
     with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
         trainers = workers_of(dvc)
