@@ -69,6 +69,7 @@ class App {
     this.label = null;
     this.mark(null);
     this.say("");
+    $("said").textContent = ""; // of what was read before
     clearTimeout(this.waiting);
     if (this.paper.picture) return;
     if (!done) { // while it is drawn: at most once a frame
