@@ -323,7 +323,7 @@ def trial_table(runs: pd.DataFrame, records: pd.DataFrame, default: Params) -> s
         loss = "" if group.loss.isna().any() else f"{group.loss.mean():.4f}"
         rows.append(
             f"| {group.epochs.iloc[0]} | {title} | {', '.join(shown) or 'nothing'} "
-            f"| {percent(group.accuracy)} | {loss} | {len(group)} |"
+            f"| {percent(group.accuracy)} | {loss} | {group.seed.nunique()} |"
         )
     return "\n".join(rows)
 

@@ -69,7 +69,6 @@ class App {
     this.label = null;
     this.mark(null);
     this.say("");
-    $("said").textContent = ""; // of what was read before
     clearTimeout(this.waiting);
     if (this.paper.picture) return;
     if (!done) { // while it is drawn: at most once a frame
@@ -95,6 +94,7 @@ class App {
   read(image) {
     const { height, width } = this.data;
     this.pointsRead = -1; // of the strokes, unless it is they
+    $("said").textContent = ""; // of what was read before
     const test = this.label !== null; // a test image; a photo leaves no room for words
     $("hint").hidden = !this.paper.empty && !test;
     $("hint").textContent = test ? "draw over it" : "Draw here";
@@ -117,7 +117,6 @@ class App {
     if (!p) {
       $("words").append(span("more", this.paper.empty
         ? `Draw a ${this.noun}, and it tells what it reads.` : ""));
-      $("said").textContent = "";
       return;
     }
     const [first, second = 0] = p.map((_, i) => i).sort((a, b) => p[b] - p[a]);
