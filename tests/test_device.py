@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -39,7 +40,11 @@ def too_old(monkeypatch):
     def init():
         raise RuntimeError(said)
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    def is_available():
+        warnings.warn(f"CUDA initialization: {said}", stacklevel=1)
+        return False
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.setattr(torch.cuda, "init", init)
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -49,6 +54,7 @@ def too_old(monkeypatch):
     )
 
 
+@pytest.mark.filterwarnings("error")
 def test_cuda_where_there_is_none_is_an_error_that_says_why(too_old):
     with pytest.raises(ParamsError) as caught:
         device.select_device("cuda")
@@ -57,6 +63,7 @@ def test_cuda_where_there_is_none_is_an_error_that_says_why(too_old):
     )
 
 
+@pytest.mark.filterwarnings("error")  # one line says it, not two
 @pytest.mark.parametrize("hidden", [False, True])
 def test_auto_says_why_it_computes_on_the_cpu_beside_a_gpu(
     too_old, monkeypatch, tmp_path, capsys, hidden

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ def select_device(name: str) -> torch.device:
     """
     if name == "cpu":
         return torch.device("cpu")
-    if torch.cuda.is_available():
+    if has_cuda():
         return torch.device("cuda")
     if name == "cuda":
         raise ParamsError.no_cuda(name, _why_no_cuda())
@@ -98,6 +99,12 @@ def select_precision(name: str, device: torch.device) -> str:
     # The environment may ask PyTorch, or oneDNN, for less than the processor can do.
     used = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return "bf16" if native and used and _has_lstm_in_bf16() else "fp32"
+
+
+def has_cuda() -> bool:
+    """Say whether PyTorch can use CUDA; its own warning is no line of ours."""
+    with warnings.catch_warnings(action="ignore"):
+        return torch.cuda.is_available()
 
 
 def _has_driver() -> bool:

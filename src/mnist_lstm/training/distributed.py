@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
@@ -194,7 +195,7 @@ def _connect(device: str) -> None:
     import torch.distributed as dist  # not above: one worker needs none of it
 
     backend = "gloo"
-    if device != "cpu" and torch.cuda.is_available():
+    if device != "cpu" and has_cuda():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
     asked = os.environ.get("TRAIN_TIMEOUT", "60")
