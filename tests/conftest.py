@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from defaults import DIGITS, TINY
+from mnist_lstm.device import _lacks_for_bf16
 from mnist_lstm.plumbing import progress
 from mnist_lstm.splits import Split
 from sandbox import create
@@ -26,10 +27,17 @@ torch.set_num_threads(1)
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("cuda"):
-            if not torch.cuda.is_available():
-                item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+            if reason := lacks(item.callspec.params if hasattr(item, "callspec") else {}):
+                item.add_marker(pytest.mark.skip(reason=reason))
             # such as cuDNN's of weights that it has to copy in each step
             item.add_marker(pytest.mark.filterwarnings("error::UserWarning"))
+
+
+def lacks(params):
+    """Return what is missing here for a test on CUDA of these ``params``, if anything."""
+    if not torch.cuda.is_available():
+        return "no CUDA device here"
+    return _lacks_for_bf16() if params.get("precision") == "bf16" else ""
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 
+import conftest
 from defaults import model_params
 from mnist_lstm import device
 from mnist_lstm.device import Compute
@@ -105,17 +106,42 @@ def test_bf16_on_cuda_is_bf16_or_is_refused(monkeypatch, capability, cudnn, reas
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_on_cuda_the_lstm_computes_in_the_precision_that_is_said(dropout):
+def test_on_cuda_the_lstm_computes_in_the_precision_that_is_said(dropout, precision):
     """Autocast would take float16, whatever it was told."""
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        model = LSTMClassifier(model_params(dropout=dropout), precision).to("cuda")
-        x = torch.rand(64, 28, 28, device="cuda")
-        assert model._run_layers(x).dtype == dtype
-        logits = model(x)
-        assert logits.dtype == torch.float32
-        logits.sum().backward()
-        assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    model = LSTMClassifier(model_params(dropout=dropout), precision).to("cuda")
+    x = torch.rand(64, 28, 28, device="cuda")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert model._run_layers(x).dtype == dtype
+    logits = model(x)
+    assert logits.dtype == torch.float32
+    (1e-12 * logits.sum()).backward()
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    assert passed_on(model)
+
+
+def passed_on(module):
+    """Say whether each weight has a gradient that is not zero."""
+    return all(p.grad.any() for p in module.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gradient_of_1e_12_tells_float16_apart(dtype):
+    """Its smallest number is 6e-8."""
+    lstm = torch.nn.LSTM(28, 16).to(dtype)
+    try:
+        (1e-12 * lstm(torch.rand(28, 4, 28, dtype=dtype))[0].float().sum()).backward()
+    except RuntimeError:
+        pytest.skip(f"this CPU has no LSTM in {dtype}")
+    assert passed_on(lstm) == (dtype != torch.float16)
+
+
+def test_what_a_gpu_lacks_for_bf16_skips_the_tests_of_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert conftest.lacks({"precision": "fp32"}) == ""
+    assert "bf16 takes a GPU of" in conftest.lacks({"precision": "bf16"})
 
 
 def test_the_cpu_says_that_it_is_the_cpu():
@@ -128,7 +154,9 @@ def test_the_cpu_says_that_it_is_the_cpu():
 @pytest.mark.cuda
 def test_cuda_says_which_and_in_what_precision(monkeypatch):
     cuda = device.select_device("cuda")
-    assert str(Compute(cuda, "fp32")).endswith(", fp32 as TF32)")
+    ampere = torch.cuda.get_device_capability() >= (8, 0)
+    said = ", fp32 as TF32)" if ampere else ", fp32)"
+    assert str(Compute(cuda, "fp32")).endswith(said)
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     assert str(Compute(cuda, "fp32")).endswith(", fp32)")
     assert str(Compute(cuda, "bf16")).endswith(", bf16)")

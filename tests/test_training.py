@@ -1,5 +1,7 @@
 import functools
 import re
+import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from mnist_lstm.device import make_deterministic, select_device
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import DivergedError
+from mnist_lstm.training import augmentation
 from mnist_lstm.training.loop import Run, fit, train_step
 
 SMALL = {"hdim": 32, "n_layer": 1}
@@ -73,6 +76,17 @@ def test_what_is_evaluated_and_kept_is_the_average_of_the_weights(split):
     plain = started(settings())
     rows_of(plain, split, split)  # the average changes nothing in how it learns
     assert torch.equal(plain.model.lin.weight, run.model.lin.weight)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_weights_of_the_average_are_one_piece(monkeypatch, ema):
+    """cuDNN would copy the pieces of a copy together in each evaluation, and warn."""
+    flat = []
+    monkeypatch.setattr(torch.nn.LSTM, "flatten_parameters", lambda lstm: flat.append(lstm))
+    model = LSTMClassifier(model_params(**SMALL))
+    flat.clear()
+    run = Run(model, settings(ema=ema), augment_params())
+    assert flat == ([run.ema_model.rnn] if ema else [])
 
 
 def test_label_smoothing_keeps_the_logits_small(split):
@@ -272,23 +286,46 @@ def test_on_cuda_a_graph_takes_the_very_steps(
         assert torch.equal(a, b)
 
 
-@pytest.mark.cuda
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-def test_on_cuda_no_step_waits_for_the_device(split, terminal, optimizer):
-    on = select_device("cuda")
-    run = started(settings(optimizer=optimizer), on)
-    run.epoch = 1
-    run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
-    data = split.take(torch.arange(128) % 60).to(on)
-    steps = []
-    shown = terminal()
-    torch.cuda.set_sync_debug_mode("error")
+@contextmanager
+def refusing_to_wait():
+    """What waits for a GPU is an error, but for explicit calls to wait."""
     try:
-        # The one wait is for the epoch's losses, when all steps are taken.
-        with pytest.raises(RuntimeError, match="synchroniz"):
-            steps.extend(run.position for _ in fit(run, data, data))
+        with warnings.catch_warnings(action="ignore"):  # that this is a prototype, once
+            torch.cuda.set_sync_debug_mode("error")
+        yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="PyTorch without CUDA")
+@pytest.mark.filterwarnings("error")
+def test_what_refuses_to_wait_warns_of_nothing_and_ends(monkeypatch):
+    """Else each test on CUDA after it would fail."""
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)  # no GPU is needed
+    with refusing_to_wait():
+        assert torch.cuda.get_sync_debug_mode() == 2
+    assert torch.cuda.get_sync_debug_mode() == 0
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"train": {"optimizer": "muon"}}, ALL_ON],
+    ids=["plain", "muon", "all on"],
+)
+def test_on_cuda_no_step_waits_for_the_device(split, terminal, changes):
+    on = select_device("cuda")
+    params = settings(**changes.get("train", {}))
+    run = started(params, on, changes.get("augment"), **changes.get("model", {}))
+    data = split.take(torch.arange(128) % 60).to(on)
+    run.epoch = 1
+    run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
+    augmentation._bicubic(28, data.images.device)  # copied there, once
+    steps = []
+    shown = terminal()
+    # The one wait is for the epoch's losses, when all steps are taken.
+    with refusing_to_wait(), pytest.raises(RuntimeError, match="synchroniz"):
+        steps.extend(run.position for _ in fit(run, data, data))
     assert len(steps) == 8
     assert run.step.graph is not None
     assert "images/s" in shown.getvalue()  # with the bar drawn
