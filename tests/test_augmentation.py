@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
 from defaults import augment_params
-from mnist_lstm.training.augmentation import augment
+from mnist_lstm.training.augmentation import _KNOTS, _elastic, augment
 
 
 @pytest.fixture
@@ -72,6 +73,18 @@ def test_an_elastic_field_strays_by_its_pixels_smoothly(dots):
         assert 0.35 < strays.std() < 0.75
         assert strays.mean().abs() < 0.1
     assert (augmented.sum((1, 2)) / 9).median() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (20, 31)])
+def test_an_elastic_field_is_pytorchs_bicubic_one(size):
+    torch.manual_seed(0)
+    field = _elastic(torch.zeros(5, *size), 0.7)
+    torch.manual_seed(0)
+    knots = torch.randn(5, 2, _KNOTS, _KNOTS)
+    smooth = interpolate(knots, size, mode="bicubic", align_corners=True)
+    length, q = size
+    pixels = torch.tensor([2 * 0.7 / q, 2 * 0.7 / length])
+    torch.testing.assert_close(field, smooth.permute(0, 2, 3, 1) * pixels)
 
 
 def test_it_keeps_what_a_batch_is(dots):

@@ -1,3 +1,4 @@
+import collections
 import itertools
 import os
 import shutil
@@ -135,6 +136,39 @@ def test_a_damaged_or_foreign_checkpoint_is_skipped(checkpointer, capsys, damage
     assert printed.err.startswith(f"warning: skipping a checkpoint: {newest}: ")
     assert printed.out == "resuming from number 1\n"
     assert older.exists()
+
+
+def test_a_checkpoint_waits_for_the_device_a_few_times_alone(split, monkeypatch):
+    """Once for each type of tensor, for the losses, and to know that weights are finite."""
+    make_deterministic(0)
+    model = LSTMClassifier(model_params(**ALL["model"]))
+    run = Run(model, train_params(**ALL["train"]), augment_params(**ALL["augment"]))
+    steps = fit(run, split, split)
+    while len(run.losses) < 2:
+        next(steps)
+    waits = collections.Counter()
+    for name in ("cpu", "item", "numpy", "tolist", "__bool__", "__float__", "__int__"):
+        counted = waiting(waits, name, getattr(torch.Tensor, name))
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    tensors, _ = run.state()
+    copies = checkpoint._copy(tensors)
+    monkeypatch.undo()
+    assert waits == {"tolist": 1, "__bool__": 1, "cpu": 3}
+    assert {values.dtype for values in tensors.values()} == {
+        torch.float32,
+        torch.int64,
+        torch.uint8,
+    }
+    for name, values in tensors.items():
+        assert torch.equal(copies[name], values)
+
+
+def waiting(waits, name, call):
+    def counted(self, *arguments):
+        waits[name] += 1
+        return call(self, *arguments)
+
+    return counted
 
 
 def test_two_are_kept_and_none_is_half_written(checkpointer):

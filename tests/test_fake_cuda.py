@@ -1,9 +1,9 @@
 """What runs on CUDA, run on tensors that only say that they lie there: no GPU is needed.
 
 It shows that no tensor is left on the CPU and that nothing waits for the device, nor copies
-from it, within an epoch. It cannot show what cuDNN, the fused optimizer, autograd's own
-kernels and a CUDA graph do: these are replaced by PyTorch's plain LSTM cell and by stubs,
-and are left to the tests that are marked `cuda`.
+to or from it, between an epoch's first step and its last. It cannot show what cuDNN, the
+fused optimizer, autograd's own kernels and a CUDA graph do: these are replaced by PyTorch's
+plain LSTM cell and by stubs, and are left to the tests that are marked `cuda`.
 """
 
 import functools
@@ -28,6 +28,8 @@ CUDA = torch.device("cuda", 0)
 NOTHING = {"model": {}, "train": {}, "augment": {}}
 
 MUON = NOTHING | {"train": {"optimizer": "muon"}}
+ADAMW = ALL_ON | {"train": ALL_ON["train"] | {"optimizer": "adamw"}}
+SHARDED = ALL_ON | {"train": ALL_ON["train"] | {"shards": 4}}
 
 
 class OnDevice(TorchDispatchMode):
@@ -81,8 +83,12 @@ def started(fake, changes, precision):
     run = Run(model, params, augment_params(**changes["augment"]))
     if params.ema:  # a deep copy of a fake tensor belongs to another mode
         run.ema_model = ema_model
-    assert isinstance(run.step, GraphedStep)
-    run.step = functools.partial(train_step, run)
+    if params.shards > 1:
+        assert isinstance(run.step.gradient, GraphedStep)
+        run.step.gradient = run.step._gradient
+    else:
+        assert isinstance(run.step, GraphedStep)
+        run.step = functools.partial(train_step, run)
     fake.run = run
     return run
 
@@ -94,7 +100,9 @@ def digits(n):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "changes", [NOTHING, ALL_ON, MUON], ids=["plain", "all on", "muon"]
+    "changes",
+    [NOTHING, MUON, ALL_ON, ADAMW, SHARDED],
+    ids=["plain", "muon", "all on", "all on with adamw", "all on in shards"],
 )
 def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     fake, changes, precision
@@ -102,7 +110,7 @@ def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     run = started(fake, changes, precision)
     data = digits(60)
     run.epoch, run.order = 1, torch.zeros(60, dtype=torch.int64, device=CUDA)
-    if changes is ALL_ON:  # its constants are copied to the device, once
+    if changes["augment"]:  # its constants are copied to the device, once
         augmentation._bicubic(28, CUDA)
     steps = []
     # the epoch's losses are read: the one wait
@@ -172,6 +180,28 @@ def test_packed_weights_lie_as_cudnn_lays_them_and_pass_gradients_on(n_layer):
     for k, values in enumerate(plain):
         assert values.grad.dtype == torch.float32
         assert values.grad.unique().tolist() == [k]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dropout"), [("fp32", 0.2), ("bf16", 0.0), ("bf16", 0.2)]
+)
+def test_packed_weights_are_what_computes(fake, monkeypatch, precision, dropout):
+    taken = []
+    lstm = torch.lstm
+
+    def take(x, states, weights, *options):
+        taken.append(
+            {(values.untyped_storage()._cdata, values.dtype) for values in weights}
+        )
+        return lstm(x, states, weights, *options)
+
+    monkeypatch.setattr(torch, "lstm", take)
+    run = started(fake, NOTHING | {"model": {"dropout": dropout}}, precision)
+    run.model.train()(torch.zeros(4, 28, 28, device=CUDA))
+    assert len(taken) == (run.model.params.n_layer if dropout else 1)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    for kinds in taken:  # one piece of memory for all of a call's weights, in one type
+        assert [kind for _, kind in kinds] == [dtype]
 
 
 class Recorder(GraphedStep):

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import subprocess
 import sys
@@ -108,6 +109,18 @@ def test_the_average_forgets_the_untrained_weights_at_once():
             values.data.fill_(float(step))
         update_ema(ema_model, model, 0.999, step)
     assert 80 < ema_model.lin.bias[0].item() < 100
+
+
+def test_the_average_as_one_call_has_the_bits_of_one_for_each_weight():
+    ema_model, model = (LSTMClassifier(model_params(hdim=33)) for _ in range(2))
+    by_hand = copy.deepcopy(ema_model)
+    for step in (1, 5, 1000):
+        update_ema(ema_model, model, 0.99, step)
+        share = 1 - min(0.99, (1 + step) / (10 + step))
+        for mean, new in zip(by_hand.parameters(), model.parameters(), strict=True):
+            mean.data.lerp_(new.data, share)
+    for ours, theirs in zip(ema_model.parameters(), by_hand.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_later_the_average_moves_by_its_decay():

@@ -66,8 +66,8 @@ def _elastic(x: Tensor, pixels: float) -> Tensor:
 def _bicubic(n: int, device: torch.device) -> Tensor:
     """Return the weight [n x _KNOTS] of each knot in each of ``n`` values between them.
 
-    As two products the field is the same on every device; on CUDA, ``interpolate`` takes
-    140 kernels where its algorithm has to be deterministic.
+    On CUDA ``interpolate`` takes another algorithm where that has to be deterministic: 140
+    kernels. Two products are the same few on every device, if not to the last bit.
     """
     units = torch.eye(_KNOTS).view(1, _KNOTS, _KNOTS, 1)  # a knot in each channel
     spread = interpolate(units, (n, 1), mode="bicubic", align_corners=True)
