@@ -1,6 +1,7 @@
 """The parameters that tests start from, typed and not."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_lstm.plumbing.params import (
@@ -18,10 +19,12 @@ def _defaults() -> dict[str, dict]:
 
     A key that is new there and not committed yet has its value there.
     """
-    show = ["git", "show", "HEAD:params.yaml"]
-    committed = subprocess.run(show, cwd=ROOT, capture_output=True, text=True).stdout
+    committed = ""  # no commit where no Git is
+    with suppress(FileNotFoundError):
+        show = ["git", "show", "HEAD:params.yaml"]
+        committed = subprocess.run(show, cwd=ROOT, capture_output=True, text=True).stdout
     here = (ROOT / "params.yaml").read_text()
-    values = parse_yaml(committed or here, "params.yaml")  # no commit where no Git is
+    values = parse_yaml(committed or here, "params.yaml")
     known = parse_yaml(here, "params.yaml")
     return {
         section: {key: values.get(section, {}).get(key, now) for key, now in keys.items()}

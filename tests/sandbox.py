@@ -1,6 +1,7 @@
 """A copy of the project in a folder of its own, with a tiny model.
 
-What the tests run in it is the real ``dvc`` and the real stages.
+What the tests run in it is the real ``dvc`` and the real stages. What it takes for that is
+imported when it is used: a machine with a GPU may lack it, see tools/cuda_check.py.
 """
 
 import os
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import yaml
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).parent.parent
 NO_NETWORK = "http://127.0.0.1:9"  # the discard port: refused at once
@@ -81,12 +83,16 @@ class Sandbox:
         """Return the text of ``file``."""
         return (self.path / file).read_text()
 
-    def table(self, file: str) -> pd.DataFrame:
+    def table(self, file: str) -> "pd.DataFrame":
         """Return the CSV ``file``."""
+        import pandas as pd
+
         return pd.read_csv(self.path / file)
 
     def set_params(self, changes: dict) -> None:
         """Change keys of ``params.yaml``."""
+        import yaml
+
         path = self.path / "params.yaml"
         values = yaml.safe_load(path.read_text())
         for section, keys in changes.items():
