@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -103,22 +104,33 @@ def run_in(project: Path, *command: str, **env: str) -> tuple[float, str]:
 
 def compare(n: int | None) -> dict:
     """Return the figures of both, trained in turn on ``n`` images of each split."""
+    turns: dict[str, list[dict]] = defaultdict(list)
+    for epoch, name, turn in take_turns(n):
+        turns[name].append(turn)
+        print(f"epoch {epoch} {name:9}{turn}", flush=True)
+    return summary(n, turns)
+
+
+def take_turns(n: int | None) -> Iterator[tuple[int, str, dict]]:
+    """Yield each epoch, whose turn it is, and that turn's figures."""
     work: dict[str, tuple] = {
         "notebook": (notebook_epochs, Path("data/raw"), n),
         "project": (project_epochs, Path("data/prepared"), n),
         "product": (products_of_matrices,),
     }
-    turns: dict[str, list[dict]] = {name: [] for name in work}
     spawn = multiprocessing.get_context("spawn")
     processes = {name: ProcessPoolExecutor(1, spawn) for name in work}
     for epoch in range(EPOCHS + 1 if n is None else 3):
         pair = ["notebook", "project"] if epoch % 2 else ["project", "notebook"]
         for name in [*pair, *["product"] * 5]:
-            turns[name].append(processes[name].submit(next_turn, *work[name]).result())
-            print(f"epoch {epoch} {name:9}{turns[name][-1]}", flush=True)
+            yield epoch, name, processes[name].submit(next_turn, *work[name]).result()
     for process in processes.values():
         process.shutdown()
-    result = {name: figures(turns[name]) for name in pair}
+
+
+def summary(n: int | None, turns: dict[str, list[dict]]) -> dict:
+    """Return the figures of both, of all their turns on ``n`` images of each split."""
+    result = {name: figures(turns[name]) for name in ("notebook", "project")}
     result["images"] = {"train": n or 60_000, "evaluate": 2 * n if n else 70_000}
     ours = result["project"]
     ours["peak_gemm_flops"] = max(turn["flops"] for turn in turns["product"])

@@ -346,6 +346,18 @@ def test_the_tables_are_those_of_the_measured_speed():
         assert set(found) == {speed.table(json.loads(path.read_text()))}
 
 
+def test_the_table_of_a_gpu_rounds_no_second_away_and_tells_its_memory_and_tf32():
+    result = json.loads((speed.RESULTS / "speed-cpu-avx512-2core.json").read_text())
+    result["project"]["train"] = {"median": 0.1234, "least": 0.1198, "most": 0.1301}
+    result["project"]["precision"] = "fp32 as TF32"
+    for way, used in (("notebook", 800), ("project", 600)):
+        result[way]["peak_device_memory_mb"] = used
+    table = speed.table(result)
+    assert "| 0.123 s (0.12-0.13) |" in table
+    assert "| peak memory of the GPU | 800 MB | 600 MB | 0.75 |" in table
+    assert " reached in the same run in fp32 as TF32." in table
+
+
 def test_the_pages_tell_what_the_runs_say():
     times = recipes.read_table(recipes.TIMES)
     told = recipes.sentences(recipes.tested(recipes.read_runs(), DEFAULTS), times)

@@ -2,7 +2,8 @@
 
 Takes under 8 minutes and writes ``benchmarks/results/cuda-<GPU>.json`` and ``.md`` anew
 after each section, so it may be stopped at any time; send the two files. Each section runs
-in a process of its own: where one fails, the rest go on.
+in a process of its own, for so long at most; where one fails, or hangs, what it found until
+then is kept, and the rest go on.
 
 A bare machine needs PyTorch 2.11 or later, torchvision, NumPy, safetensors, tqdm, requests,
 pytest and the four MNIST files, but no network, no DVC and no pydantic:
@@ -13,15 +14,18 @@ pytest and the four MNIST files, but no network, no DVC and no pydantic:
 
 import argparse
 import functools
+import gc
 import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-import types
-from collections import Counter
+import traceback
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -32,57 +36,11 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results"
-sys.path[:0] = [str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 
+import unchecked
 
-class Values(types.SimpleNamespace):
-    """Parameters as pydantic would hold them, unchecked."""
-
-    def model_dump(self) -> dict[str, Any]:
-        """Return them by name."""
-        return dict(vars(self))
-
-    def model_copy(self, update: dict[str, Any]) -> "Values":
-        """Return them with some changed."""
-        return Values(**vars(self) | update)
-
-
-def parse_unchecked(text: str, _source: object = None) -> dict[str, dict[str, Any]]:
-    """Read sections of ``key: value``, which is all that ``params.yaml`` has."""
-    sections: dict[str, dict[str, Any]] = {}
-    section: dict[str, Any] = {}
-    for line in text.splitlines():
-        key, _, value = line.partition("#")[0].partition(":")
-        if key.startswith("  "):
-            section[key.strip()] = typed(value.strip())
-        elif key.strip():
-            section = sections.setdefault(key, {})
-    return sections
-
-
-def read_unchecked(path: Path = Path("params.yaml")) -> Values:
-    """Return the parameters in ``path``."""
-    sections = parse_unchecked(path.read_text())
-    return Values(**{name: Values(**values) for name, values in sections.items()})
-
-
-def typed(text: str) -> int | float | str:
-    """Return a number where ``text`` is one."""
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-try:
-    from mnist_lstm.plumbing.params import load_params
-except ImportError:  # no pydantic, no ruamel.yaml
-    load_params: Any = read_unchecked  # type: ignore[no-redef]
-    stand_in: Any = types.ModuleType("mnist_lstm.plumbing.params")
-    names = ("ModelParams", "TrainParams", "AugmentParams", "PrepareParams", "Params")
-    vars(stand_in).update(dict.fromkeys(names, Values), load_params=read_unchecked)
-    stand_in.parse_yaml = parse_unchecked
-    sys.modules[stand_in.__name__] = stand_in
+unchecked.stand_in()  # where there is no pydantic
 
 import speed
 from mnist_lstm.datasets import DATA_SETS
@@ -90,13 +48,16 @@ from mnist_lstm.device import Compute, set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.files import write_bytes
+from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.preparation import read_splits
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training.checkpoint import Checkpointer
+from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.loop import Row, Run, fit, start_run, train_step
 
-SECONDS = 460  # for all sections
 Found = dict[str, Any]
+Findings = Iterator[tuple[str, Any]]  # of one name, the last holds
 
 
 class Bench:
@@ -106,6 +67,7 @@ class Bench:
         self.n = n
         self.params: Any = load_params()
         self.device = torch.device(device)
+        self.cuda = device == "cuda"
         self.precisions = ["fp32"]
         with suppress(UserError):  # not every CPU, nor every GPU, has an LSTM in bf16
             set_up(device, "bf16", 0)
@@ -132,6 +94,31 @@ class Bench:
         return speed.clock(self.device)
 
 
+def caught(findings: Findings) -> Findings:
+    """Yield ``findings``, and what ends them."""
+    try:
+        yield from findings
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        yield "ends without an error", False
+        where = f"{Path(at.filename).name}:{at.lineno}"
+        yield "error", f"{type(error).__name__}: {error} ({where})"
+
+
+def each_precision(
+    section: Callable[[Bench, str], Findings],
+) -> Callable[[Bench], Findings]:
+    """Run ``section`` in each precision; where one fails, the next goes on."""
+
+    @functools.wraps(section)
+    def run(bench: Bench) -> Findings:
+        for name in bench.precisions:
+            for what, value in caught(section(bench, name)):
+                yield f"{name}, {what}", value
+
+    return run
+
+
 def rows_of(run: Run, train: Split, test: Split, **kind: bool) -> list[Row]:
     """Train to the end."""
     return [row for row in fit(run, train, test, **kind) if row]
@@ -143,86 +130,86 @@ def eager(run: Run) -> Run:
     return run
 
 
+def graphed(title: str, run: Run) -> Findings:
+    """Say whether steps were replayed: else, to compare with them says nothing."""
+    if isinstance(run.step, GraphedStep):
+        yield f"{title}: from a graph", run.step.graph is not None
+
+
 def digest(run: Run) -> str:
     """Return a hash of the weights."""
     weights = (values.detach().cpu().numpy().tobytes() for values in run.model.parameters())
     return hashlib.sha256(b"".join(weights)).hexdigest()[:12]
 
 
-def environment(bench: Bench) -> Found:
+def environment(bench: Bench) -> Findings:
     """Say what computes."""
-    found: Found = {"computes": str(Compute(bench.device, "fp32"))}
-    if bench.device.type == "cuda":
+    yield "computes", str(Compute(bench.device, "fp32"))
+    if bench.cuda:
         gpu = torch.cuda.get_device_properties(0)
-        found |= {"GPU": gpu.name, "capability": f"{gpu.major}.{gpu.minor}"}
-        found["memory"] = f"{gpu.total_memory / 2**30:.0f} GiB"
+        yield "GPU", gpu.name
+        yield "capability", f"{gpu.major}.{gpu.minor}"
+        yield "memory", f"{gpu.total_memory / 2**30:.0f} GiB"
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        found["driver"] = subprocess.run(
-            query, capture_output=True, text=True
-        ).stdout.strip()
-    return found
+        with suppress(FileNotFoundError):  # not in every container
+            done = subprocess.run(query, capture_output=True, text=True)
+            yield "driver", done.stdout.strip()
 
 
-def precision(bench: Bench) -> Found:
+@each_precision
+def precision(bench: Bench, name: str) -> Findings:
     """Look at the type that an LSTM computes in, and at the kernels that it takes."""
-    found: Found = {}
     dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    for name in bench.precisions:
-        for dropout in (0.0, 0.2):
-            run = bench.start(name, model={"dropout": dropout})
-            x = torch.rand(256, 28, 28, device=bench.device)
-            title = f"{name}{', dropout' if dropout else ''}"
-            seen = run.model._run_layers(x).dtype
-            if bench.device.type == "cuda":  # on a CPU, autocast decides
-                found[f"{title}: computes in it"] = seen == dtypes[name]
-            found[f"{title}: output"] = str(seen)
-            found[f"{title}: kernels"] = kernels(bench, eager(run), x)
-    return found
+    x = torch.rand(256, 28, 28, device=bench.device)
+    for title, dropout in (("plain", 0.0), ("dropout", 0.2)):
+        run = bench.start(name, model={"dropout": dropout})
+        seen = run.model._run_layers(x).dtype
+        if bench.cuda:  # on a CPU, autocast decides
+            yield f"{title}: its output is in it", seen == dtypes[name]
+        yield f"{title}: output", str(seen)
+        yield f"{title}: kernels", kernels(bench, eager(run), x)
 
 
 def kernels(bench: Bench, run: Run, x: torch.Tensor) -> str:
     """Return the names of the kernels that took most of a step, longest first."""
     from torch.profiler import ProfilerActivity, profile
 
-    cuda = bench.device.type == "cuda"
     y = torch.zeros(len(x), dtype=torch.int64, device=bench.device)
     run.step(x, y)
-    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
-    with profile(activities=[activity]) as profiled:
+    where = ProfilerActivity.CUDA if bench.cuda else ProfilerActivity.CPU
+    with profile(activities=[where]) as profiled:
         run.step(x, y)
         bench.clock()
-    times = {
-        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total
-        for event in profiled.key_averages()
-    }
+    spent = f"self_{'device' if bench.cuda else 'cpu'}_time_total"
+    return longest({event.key: getattr(event, spent) for event in profiled.key_averages()})
+
+
+def longest(times: dict[str, float]) -> str:
+    """Return the names of the three longest ``times``, and their shares."""
+    whole = sum(times.values()) or 1  # a profiler without permission sees nothing
     most = sorted(times, key=times.__getitem__, reverse=True)[:3]
-    return "; ".join(
-        f"{name[:60]} {times[name] / sum(times.values()):.0%}" for name in most
-    )
+    return "; ".join(f"{name[:60]} {times[name] / whole:.0%}" for name in most)
 
 
-def bits(bench: Bench) -> Found:
+@each_precision
+def bits(bench: Bench, name: str) -> Findings:
     """Train twice with a graph and once without: the same bits."""
-    on = {
-        "model": {"dropout": 0.2},
-        "train": {"epochs": 2, "ema": 0.9, "clip": 1.0, "schedule": "one_cycle"},
-        "augment": {"rotation": 10, "elastic": 0.5},
-    }
-    found: Found = {}
+    from defaults import ALL_ON  # type: ignore[import-not-found]  # of the tests
+
     train, test = bench.split("train", 5000), bench.split("test", 500)
-    for name in bench.precisions:
-        for title, changes in (("plain", {"train": {"epochs": 2}}), ("all on", on)):
-            hashes = []
-            for kind in (lambda run: run, lambda run: run, eager):
-                run = kind(bench.start(name, **changes))
-                rows_of(run, train, test)
-                hashes.append(digest(run))
-            found[f"{name}, {title}: the same twice"] = hashes[0] == hashes[1]
-            found[f"{name}, {title}: the same without a graph"] = hashes[0] == hashes[2]
-    return found
+    for title, changes in (("plain", dict[str, dict]()), ("all on", ALL_ON)):
+        few = changes.get("train", {}) | {"epochs": 2}
+        hashes = []
+        for kind in (lambda run: run, lambda run: run, eager):
+            run = kind(bench.start(name, **changes | {"train": few}))
+            rows_of(run, train, test)
+            hashes.append(digest(run))
+            yield from graphed(title, run)
+        yield f"{title}: the same twice", hashes[0] == hashes[1]
+        yield f"{title}: the same without a graph", hashes[0] == hashes[2]
 
 
-def parity(bench: Bench) -> Found:
+def parity(bench: Bench) -> Findings:
     """Train an epoch in fp32, without TF32, on the device and on the CPU."""
     torch.backends.cudnn.allow_tf32 = False
     few = {"epochs": 1, "batch_size": 64}
@@ -233,203 +220,197 @@ def parity(bench: Bench) -> Found:
         run = here.start("fp32", train=few)
         logits.append(compute_logits(run.model, test).cpu())
         losses.append(rows_of(run, train, test)[-1]["train_loss"])
-    apart = abs(losses[0] / losses[1] - 1)
     furthest = float((logits[0] - logits[1]).abs().max())
-    return {
-        "untrained logits, largest difference": f"{furthest:.1e}",
-        "untrained logits agree within 1e-5": furthest < 1e-5,
-        "loss of an epoch, relative difference": f"{apart:.1e}",
-        "loss of an epoch agrees within 1e-3": apart < 1e-3,
-    }
+    yield "untrained logits, largest difference", f"{furthest:.1e}"
+    yield "untrained logits agree within 1e-5", furthest < 1e-5
+    apart = abs(losses[0] / losses[1] - 1)
+    yield "loss of an epoch, relative difference", f"{apart:.1e}"
+    yield "loss of an epoch agrees within 1e-3", apart < 1e-3
 
 
-def steps(bench: Bench) -> Found:
-    """Time a training step by hidden size and precision, and name its longest kernel."""
-    found: Found = {}
-    rehearsal = bench.n is not None
-    train = bench.split("train", 256 * 60)
-    x, y = next(train.batches(256))
-    for hdim in (64, 128, 160, 192, 256, 384, 512, 1024)[: 2 if rehearsal else None]:
-        for name in bench.precisions:
-            run = bench.start(name, model={"hdim": hdim})
-            for _ in range(6):
+@each_precision
+def steps(bench: Bench, name: str) -> Findings:
+    """Time a training step by hidden size, and name its longest kernels."""
+    widths = (64, 128, 160, 192, 256, 384, 512, 1024)[: 2 if bench.n else None]
+    n = 1 if bench.n else 40
+    x, y = next(bench.split("train", 256).batches(256))
+    for hdim in widths:
+        run = bench.start(name, model={"hdim": hdim})
+        for _ in range(6):
+            run.step(x, y)
+        yield from graphed(f"hdim {hdim}", run)
+        times = []
+        for _ in range(3):
+            start = bench.clock()
+            for _ in range(n):
                 run.step(x, y)
-            times = []
-            for _ in range(3):
-                start = bench.clock()
-                for _ in range(1 if rehearsal else 40):
-                    run.step(x, y)
-                times.append((bench.clock() - start) / (1 if rehearsal else 40))
-            flop = speed.flop_a_step(run.model.params, len(x), 28) / median(times)
-            kernel = kernels(bench, eager(bench.start(name, model={"hdim": hdim})), x)
-            found[f"hdim {hdim}, {name}"] = (
-                f"{1e3 * median(times):.3g} ms, {flop / 1e12:.3g} TFLOP/s; {kernel}"
-            )
-    return found
+            times.append((bench.clock() - start) / n)
+        flop = speed.flop_a_step(run.model.params, len(x), 28) / median(times)
+        yield (
+            f"hdim {hdim}: step",
+            f"{1e3 * median(times):.3g} ms, {flop / 1e12:.3g} TFLOP/s",
+        )
+    for hdim in widths:
+        run = eager(bench.start(name, model={"hdim": hdim}))
+        yield f"hdim {hdim}: kernels", kernels(bench, run, x)
 
 
-def shares(bench: Bench) -> Found:
-    """Time the default job, warm, and what its parts take of it; and its peak memory."""
-    found: Found = {}
-    train, test = bench.split("train"), bench.split("test")
-    for name in bench.precisions:
-        jobs: dict[str, list[float]] = {}
-        ways: dict[str, dict] = {
-            "whole": {},
-            "steps one by one": {"graphed": False},
-            "without checkpoints": {"saved": False},
-            "without evaluating train": {"evaluated": False},
-        }
-        for turn in range(1 if bench.n else 4):
-            for way, changes in ways.items():
-                seconds = job(bench, train, test, name, **changes)
-                if turn or bench.n:  # the first warms up
-                    jobs.setdefault(way, []).append(seconds)
-        whole = median(jobs["whole"])
-        for way, times in jobs.items():
-            found[f"{name}: job of {bench.params.train.epochs} epochs, {way}"] = (
-                f"{median(times):.3g} s ({min(times):.3g} to {max(times):.3g}), "
-                f"{median(times) / whole:.2f} of the whole"
+@each_precision
+def shares(bench: Bench, name: str) -> Findings:
+    """Time the default job, warm, whole and without its parts; and its peak memory."""
+    splits = bench.split("train"), bench.split("test")
+    gc.collect()
+    if bench.cuda:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    run, *_ = job(bench, name, *splits)  # this one warms up
+    yield from graphed("job", run)
+    if bench.cuda:
+        for kind in ("allocated", "reserved"):
+            most = getattr(torch.cuda, f"max_memory_{kind}")()
+            yield f"peak memory of a job, {kind}", f"{most / 2**20:.0f} MiB"
+    seconds = defaultdict(list)
+    for _ in range(1 if bench.n else 3):
+        for part in ("nothing", "the graph", "checkpoints", "evaluating train"):
+            _, whole, learning = job(bench, name, *splits, without=part)
+            seconds[f"without {part}"].append(whole)
+            seconds[f"without {part}: its steps alone"].append(learning)
+        for way, times in seconds.items():
+            share = median(times) / median(seconds["without nothing"])
+            spread = f"{min(times):.3g} to {max(times):.3g}"
+            yield (
+                f"job {way}",
+                f"{median(times):.3g} s ({spread}), {share:.2f} of the whole",
             )
-    if bench.device.type == "cuda":
-        found["peak memory, allocated"] = (
-            f"{torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"
-        )
-        found["peak memory, reserved"] = (
-            f"{torch.cuda.max_memory_reserved() / 2**20:.0f} MiB"
-        )
-    return found
 
 
 def job(
-    bench: Bench,
-    train: Split,
-    test: Split,
-    precision: str,
-    graphed: bool = True,
-    saved: bool = True,
-    evaluated: bool = True,
-) -> float:
-    """Return the seconds of the default run, from the untrained model to the last row."""
+    bench: Bench, precision: str, train: Split, test: Split, without: str = ""
+) -> tuple[Run, float, float]:
+    """Take the default run; return it, its seconds, and those of its steps alone."""
     run = bench.start(precision)
-    if not graphed:
+    if without == "the graph":
         eager(run)
     with tempfile.TemporaryDirectory() as folder:
-        keeper = Checkpointer(Path(folder) / "checkpoints/key", run) if saved else None
+        keeper = Checkpointer(Path(folder) / "checkpoints/key", run)
+        saved = without != "checkpoints"
+        between = keeper.save_if_due if saved else lambda: None
         start = bench.clock()
-        with keeper or nullcontext():
-            for _ in fit(run, train, test, evaluate_train=evaluated):
-                if keeper:
-                    keeper.save_if_due()
-            if keeper:
+        with keeper if saved else nullcontext():
+            rows = fit(run, train, test, evaluate_train=without != "evaluating train")
+            learning = sum(row["seconds"] for row in speed.with_seconds(run, rows, between))
+            if saved:
                 keeper.finish()
-        return bench.clock() - start
+        return run, bench.clock() - start, learning
 
 
-def fast(bench: Bench) -> Found:
+@each_precision
+def fast(bench: Bench, name: str) -> Findings:
     """Train the recipe ``fast`` with ten seeds."""
     recipe: dict[str, dict[str, Any]] = {}
     for line in (ROOT / "recipes/fast").read_text().splitlines():
         key, _, value = line.removeprefix("-S ").partition("=")
-        section, _, name = key.partition(".")
-        recipe.setdefault(section, {})[name] = typed(value)
-    found: Found = {}
+        section, _, leaf = key.partition(".")
+        recipe.setdefault(section, {})[leaf] = unchecked.typed(value)
     train, test = bench.split("train"), bench.split("test")
-    for name in bench.precisions:
-        accuracies, times = [], []
-        for seed in range(2 if bench.n else 10):
-            run = bench.start(name, seed, **recipe)
-            start = bench.clock()
-            rows_of(run, train, test, evaluate_train=False)
-            times.append(bench.clock() - start)
-            logits = compute_logits(run.ema_model, test)
-            accuracies.append(score(logits, test.labels).accuracy)
-        found[f"{name}: test accuracy, {len(accuracies)} seeds"] = (
-            f"{mean(accuracies):.2%} ± {100 * stdev(accuracies):.2f}, "
-            f"{min(accuracies):.2%} to {max(accuracies):.2%}"
-        )
-        found[f"{name}: seconds a seed, test split evaluated twice"] = (
-            f"{median(times):.3g}"
-        )
-    return found
+    found, times = [], []
+    for seed in range(2 if bench.n else 10):
+        run = bench.start(name, seed, **recipe)
+        start = bench.clock()
+        rows_of(run, train, test, evaluate_train=False)
+        times.append(bench.clock() - start)
+        found.append(score(compute_logits(run.ema_model, test), test.labels).accuracy)
+        if seed:
+            spread = f"{100 * stdev(found):.2f}, {min(found):.2%} to {max(found):.2%}"
+            yield "test accuracy", f"{mean(found):.2%} ± {spread}, {len(found)} seeds"
+    yield "seconds a seed, test split evaluated twice", f"{median(times):.3g}"
 
 
-def against(bench: Bench) -> Found:
+def against(bench: Bench) -> Findings:
     """Train the notebook's way and ours, five epochs and both accuracies, in turn."""
-    result = speed.compare(bench.n)
+    turns = defaultdict(list)
+    for epoch, name, turn in speed.take_turns(bench.n):
+        turns[name].append(turn)
+        if name != "product":
+            seconds = [f"{kind} {turn[kind]:.3g} s" for kind in ("train", "evaluate")]
+            yield f"epoch {epoch}, {name}", ", ".join(seconds)
+    result = speed.summary(bench.n, turns)
     theirs, ours = result["notebook"], result["project"]
-    found: Found = {"computes": ours["machine"]}
+    yield "computes", ours["machine"]
     for name in ("train", "evaluate"):
         a, b = theirs[name]["median"], ours[name]["median"]
-        found[f"{name}, an epoch, median"] = f"{a:.3g} s, ours {b:.3g} s: {a / b:.1f} times"
+        yield f"{name}, an epoch, median", f"{a:.3g} s, ours {b:.3g} s: {a / b:.1f} times"
     a, b = theirs["job"], ours["job"]
-    found["job, start-up left out, warm-up in it"] = (
-        f"{a:.3g} s, ours {b:.3g} s: {a / b:.1f} times"
-    )
+    yield "job but start-up", f"{a:.3g} s, ours {b:.3g} s: {a / b:.1f} times"
     last = [f"{way['test_accuracy'][-1]:.2%}" for way in (theirs, ours)]
-    found["test accuracy"] = f"{last[0]}, ours {last[1]}"
+    yield "test accuracy", f"{last[0]}, ours {last[1]}"
     for kind in ("peak_memory_mb", "peak_device_memory_mb"):
         if kind in ours:
-            found[kind] = f"{theirs[kind]}, ours {ours[kind]}"
-    return found
+            yield kind, f"{theirs[kind]}, ours {ours[kind]}"
 
 
-def tests(bench: Bench) -> Found:
-    """Run the tests that are marked `cuda`."""
+def tests(bench: Bench) -> Findings:
+    """Run the tests that are marked `cuda`; to rehearse, those that speak of it."""
     import pytest
 
     failed: list[str] = []
     counts: Counter[str] = Counter()
 
     class Plugin:
-        def pytest_runtest_logreport(self, report: Any) -> None:
-            if report.failed or report.when == "call" or report.skipped:
-                counts[report.outcome] += 1
+        def pytest_collectreport(self, report: Any) -> None:
             if report.failed:
                 failed.append(f"{report.nodeid}: {str(report.longrepr).splitlines()[-1]}")
 
-    sys.path.insert(0, str(ROOT / "tests"))
+        def pytest_runtest_logreport(self, report: Any) -> None:
+            self.pytest_collectreport(report)
+            if report.failed or report.when == "call" or report.skipped:
+                counts[report.outcome] += 1
+
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is needed
+    sys.argv = ["pytest"]  # not this file, which who started it keeps locked
     files = ("test_device", "test_training", "test_checkpoint", "test_script")
-    command = ["-q", "-m", "cuda", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    command = ["-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
+    command += ["-k", "cuda or memory"] if bench.n else ["-m", "cuda"]
     command += [str(ROOT / f"tests/{name}.py") for name in files]
     status = pytest.main(command, plugins=[Plugin()])
-    found: Found = {"pass": (status == 0 and not counts["skipped"]) or bench.n is not None}
-    found |= counts
-    return found | {f"failure {i}": line for i, line in enumerate(failed, 1)}
+    yield "pass", status == 0 and counts["passed"] > 0
+    yield from counts.items()
+    yield from ((f"failure {i}", line) for i, line in enumerate(failed, 1))
 
 
-SECTIONS: dict[str, Callable[[Bench], Found]] = {
-    section.__name__: section
-    for section in (
-        environment,
-        precision,
-        bits,
-        parity,
-        steps,
-        shares,
-        fast,
-        tests,
-        against,
-    )
+# In this order; each with its seconds, to which come those that others before it left.
+SECTIONS: dict[str, tuple[Callable[[Bench], Findings], int]] = {
+    "environment": (environment, 20),
+    "precision": (precision, 25),
+    "bits": (bits, 35),
+    "against": (against, 165),
+    "parity": (parity, 25),
+    "tests": (tests, 80),
+    "steps": (steps, 30),
+    "shares": (shares, 50),
+    "fast": (fast, 30),
 }
 
 
 def main() -> None:
-    """Run every section, or the one that is named."""
+    """Run every section, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, few images")
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--section", choices=SECTIONS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.section:
-        bench = Bench(*(("cpu", 300) if arguments.rehearse else ("cuda", None)))
-        print(json.dumps(SECTIONS[arguments.section](bench)))
+        section, _ = SECTIONS[arguments.section]
+        with Path("found.jsonl").open("w", buffering=1) as lines:
+            bench = Bench(*(("cpu", 60) if arguments.rehearse else ("cuda", None)))
+            for finding in caught(section(bench)):
+                print(json.dumps(finding), file=lines)
         return
     script.end_in_one_line()
     if not arguments.rehearse:
         set_up("cuda", "fp32", 0)  # says why, where there is none
-    with tempfile.TemporaryDirectory() as folder:
-        prepare(Path(folder))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        prepare(Path(folder), arguments.rehearse)
         results: dict[str, Found] = {}
         for name, found in run_sections(arguments.only, Path(folder), arguments.rehearse):
             results[name] = found
@@ -441,7 +422,7 @@ def main() -> None:
         raise UserError(f"not as promised: {', '.join(failed)}; the tables above say what")
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, rehearse: bool) -> None:
     """Lay out in ``folder`` what the sections read: data and parameters."""
     mirror = os.environ.get("DATA_MIRROR")
     places = [ROOT / "data/raw", *([Path(mirror) / "mnist"] if mirror else [])]
@@ -451,11 +432,11 @@ def prepare(folder: Path) -> None:
         raise UserError(f"no MNIST in {where}; `dvc repro download`, or set DATA_MIRROR")
     (folder / "data").mkdir()
     (folder / "data/raw").symlink_to(raw.resolve())
-    committed = (ROOT / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(committed)
-    for name, split in zip(
-        ("train", "test"), read_splits(raw, DATA_SETS["mnist"].classes), strict=True
-    ):
+    params = (ROOT / "params.yaml").read_text()
+    params = re.sub(r"hdim: \d+", "hdim: 16", params) if rehearse else params
+    (folder / "params.yaml").write_text(params)
+    splits = read_splits(raw, DATA_SETS["mnist"].classes)
+    for name, split in zip(("train", "test"), splits, strict=True):
         save_split(split, folder / f"data/prepared/{name}.safetensors")
 
 
@@ -463,33 +444,49 @@ def run_sections(
     names: Iterable[str], folder: Path, rehearse: bool
 ) -> Iterator[tuple[str, Found]]:
     """Run each section in a process of its own; yield its name and what it found."""
-    end = time.monotonic() + SECONDS
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    end = time.monotonic()
     for name in names:
         command = [sys.executable, __file__, "--section", name]
-        command += ["--rehearse"] if rehearse else []
-        start = time.monotonic()
-        try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": path},
-                capture_output=True,
-                text=True,
-                timeout=max(1, end - start),
-            )
-        except subprocess.TimeoutExpired:
-            yield name, {"ok": False, "not finished": f"{SECONDS} s are over"}
-            continue
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["nothing"]
-            found: Found = {"ok": False, f"failed with status {done.returncode}": said[-1]}
-        else:
-            found = json.loads(done.stdout.splitlines()[-1])
-            found = {"ok": is_kept(found)} | found
-        if done.stderr.strip() and not done.returncode:
-            found["warned"] = done.stderr.strip().splitlines()[-1]
-        yield name, found | {"seconds": round(time.monotonic() - start, 1)}
+        end += SECTIONS[name][1] * (4 if rehearse else 1)  # a CPU may be busy, and slow
+        yield name, run_section(command + ["--rehearse"] * rehearse, folder, end)
+
+
+def run_section(command: list[str], folder: Path, end: float) -> Found:
+    """Run a section until ``end``, by time.monotonic(); return what it found until then."""
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    # what one that is killed leaves in TMPDIR goes with the folder
+    env = os.environ | {"PYTHONPATH": path, "TMPDIR": str(folder)}
+    lines, errors = folder / "found.jsonl", folder / "errors"
+    lines.write_text("")
+    start, status = time.monotonic(), None
+    with errors.open("w") as said:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        status = process.wait(end - start)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # at a signal, too: end what it has started as well
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    whole = (line for line in lines.read_text().splitlines(True) if line.endswith("\n"))
+    found: Found = dict(map(json.loads, whole))
+    last = (errors.read_text().strip() or "nothing").splitlines()[-1]
+    ok = status == 0 and is_kept(found)
+    if status is None:
+        found["not finished"] = "its time is over"
+    elif status:
+        found[f"failed with status {status}"] = last
+    elif last != "nothing":
+        found["warned"] = last
+    return {"ok": ok} | found | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def is_kept(found: Found) -> bool:
@@ -509,10 +506,11 @@ def section_table(name: str, found: Found) -> str:
 
 def write(results: dict[str, Found]) -> None:
     """Write what was found so far, as JSON and as tables."""
-    stem = f"cuda-{torch.cuda.get_device_name().lower().replace(' ', '-')}"
-    (RESULTS / f"{stem}.json").write_text(json.dumps(results, indent=2) + "\n")
+    name = torch.cuda.get_device_name()
+    stem = RESULTS / f"cuda-{name.lower().replace(' ', '-')}"
     tables = "\n".join(section_table(*pair) for pair in results.items())
-    (RESULTS / f"{stem}.md").write_text(f"# {torch.cuda.get_device_name()}\n{tables}\n")
+    write_bytes(Path(f"{stem}.json"), f"{json.dumps(results, indent=2)}\n".encode())
+    write_bytes(Path(f"{stem}.md"), f"# {name}\n{tables}\n".encode())
 
 
 if __name__ == "__main__":
