@@ -175,14 +175,44 @@ def test_what_fails_in_one_precision_leaves_the_other():
     }
 
 
-def test_steps_that_were_to_come_from_a_graph_and_did_not_are_a_broken_promise():
+class Refused(GraphedStep):
+    """A step on the CPU whose capture fails, as it may on a GPU."""
+
+    def _beside(self, x, y):
+        return self.step(x, y)
+
+    def _capture(self, x, y):
+        pass
+
+
+@pytest.mark.parametrize("section", ["bits", "steps", "shares"])
+def test_a_capture_that_fails_is_a_broken_promise(data, monkeypatch, section):
+    """Else, with and without a graph would be one and the same."""
+    monkeypatch.setenv("DATA_MIRROR", str(data))
+    monkeypatch.chdir(data)
+    cuda_check.prepare(data, rehearse=True)
+    bench = cuda_check.Bench("cpu", N)
+    bench.precisions = ["fp32"]
+    start = bench.start
+
+    def refused(*arguments, **sections):
+        run = start(*arguments, **sections)
+        run.step = Refused(run.step)
+        return run
+
+    monkeypatch.setattr(bench, "start", refused)
+    run, _ = cuda_check.SECTIONS[section]
+    promises = [value for what, value in run(bench) if what.endswith(": from a graph")]
+    assert promises
+    assert not any(promises)
+
+
+def test_steps_that_come_from_a_graph_keep_the_promise():
     step = GraphedStep(lambda x, y: x)
-    run = SimpleNamespace(step=step)
-    assert dict(cuda_check.graphed("job", run)) == {"job: from a graph": False}
     step.graph = object()
-    assert dict(cuda_check.graphed("job", run)) == {"job: from a graph": True}
-    run.step = step.step
-    assert dict(cuda_check.graphed("job", run)) == {}
+    promise = cuda_check.graphed("job", SimpleNamespace(step=step))
+    assert dict(promise) == {"job: from a graph": True}
+    assert dict(cuda_check.graphed("job", SimpleNamespace(step=step.step))) == {}
 
 
 def test_a_container_may_lack_nvidia_smi_and_a_profiler_see_nothing(monkeypatch, tmp_path):
