@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, features
 
 from mnist_lstm.picture import open_picture, prepare
 from mnist_lstm.plumbing.errors import PictureError
@@ -131,11 +131,20 @@ def header(width, height):
     return b"\x89PNG\r\n\x1a\n" + data
 
 
+def with_exif(width):
+    """Return a JPEG to be turned, and as wide as its EXIF says: none can be."""
+    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    entries += struct.pack(">HHIi", 0x0100, 9, 1, width)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
+    return encoded(drawn(3), "JPEG", exif=exif)
+
+
 BAD = {
     "nothing": (b"", "an empty file"),
     "text": (b"not a picture\n", "not a picture that can be read"),
     "a photo of a phone": (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC, which is not read"),
     "cut short": (encoded(drawn(3))[:900], "damaged picture: "),
+    "damaged EXIF": (with_exif(-1), "damaged picture: "),
     "100 megapixels": (
         header(10_000, 10_000),
         "10,000 x 10,000 pixels are more than the 64 megapixels allowed; scale it down",
@@ -151,6 +160,14 @@ def test_what_is_no_picture_is_refused_in_a_line(name):
         open_picture(data)
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="a Pillow without AVIF")
+def test_a_damaged_avif_is_refused_in_a_line():
+    """Its decoder raises a RuntimeError."""
+    data = encoded(drawn(3), "AVIF").replace(b"iloc", b"????")
+    with pytest.raises(PictureError, match="damaged picture: Failed to decode"):
+        open_picture(data)
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])

@@ -37,7 +37,7 @@ MNIST's own way: http://yann.lecun.com/exdb/mnist/.
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,7 @@ MIN_LINE = 2.0  # pixels of the image
 LEVEL = 0.85
 
 MAX_PIXELS = 64_000_000
+TILE = 1024  # pixels along a side of what is worked on at once
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
 
@@ -84,18 +85,14 @@ def open_picture(data: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its size, and of odd metadata
-            Image.init()  # a Pillow may lack some
-            formats = [name for name in FORMATS if name in Image.OPEN]
-            picture = Image.open(io.BytesIO(data), formats=formats)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise PictureError.too_big(MAX_PIXELS, picture.size)
-            return _plain(ImageOps.exif_transpose(picture))
+            return _decoded(data)
+    except (PictureError, MemoryError):
+        raise
     except UnidentifiedImageError:
         raise PictureError.unknown(data) from None
     except Image.DecompressionBombError:
         raise PictureError.too_big(MAX_PIXELS) from None
-    # What Pillow's decoders raise for damaged files is no one type.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:  # what decoders raise for damaged files is of any type
         raise PictureError.damaged(error) from None
 
 
@@ -113,33 +110,90 @@ def image_of(picture: Image.Image, how: str, height: int, width: int) -> np.ndar
     """
     if how == "mnist":
         return prepare(picture, height, width)
-    # Transparency lies on white. A picture of that size keeps its greys.
-    rgba = picture.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    grey = Image.alpha_composite(white, rgba).convert("L")
+    # A picture of that size keeps its greys.
+    grey = _by_tiles(picture, _on_white)
     return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _decoded(data: bytes) -> Image.Image:
+    Image.init()  # a Pillow may lack some
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    picture = Image.open(io.BytesIO(data), formats=formats)
+    if picture.width * picture.height > MAX_PIXELS:
+        raise PictureError.too_big(MAX_PIXELS, picture.size)
+    ImageOps.exif_transpose(picture, in_place=True)
+    return _plain(picture)
 
 
 def _plain(picture: Image.Image) -> Image.Image:
     """Return ``picture`` in RGBA, 8 bits a channel."""
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        values = np.asarray(picture).astype(np.float64) / 257
-        picture = Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+        picture = _by_tiles(picture, lambda tile: _levels(_numbers(tile) / 257))
     elif picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        span = np.ptp(values) or 1.0
-        levels = (values - values.min()) / span * 255
-        picture = Image.fromarray((levels + 0.5).astype(np.uint8))
+        parts = (_numbers(tile) for _, tile in _tiles(picture))
+        ends = np.array([(values.min(), values.max()) for values in parts])
+        low, span = ends.min(), np.ptp(ends) or 1.0
+        picture = _by_tiles(
+            picture, lambda tile: _levels((_numbers(tile) - low) / span * 255)
+        )
     return picture.convert("RGBA")
+
+
+def _numbers(picture: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(picture, dtype=np.float64))
+
+
+def _levels(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Return ``picture`` in grey; transparency lies on white."""
+    rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("L")
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
     """Return float64 [H x W] in [0, 255], at most ``LONGEST`` long."""
+    k = -(-max(picture.size) // LONGEST)
+    grey = np.empty((-(-picture.height // k), -(-picture.width // k)))
+    for (left, top), tile in _tiles(picture, k):
+        part = _averaged(_float_grey(tile), k)
+        grey[top // k :, left // k :][: part.shape[0], : part.shape[1]] = part
+    return grey
+
+
+def _float_grey(picture: Image.Image) -> np.ndarray:
     rgba = np.asarray(picture.convert("RGBA"))
     alpha = rgba[..., 3] * (1 / 255)
     grey = (rgba[..., :3] @ np.array([299.0, 587.0, 114.0])) / 1000
-    grey = grey * alpha + 255 * (1 - alpha)
-    return _averaged(grey, -(-max(grey.shape) // LONGEST))
+    return grey * alpha + 255 * (1 - alpha)
+
+
+def _by_tiles(
+    picture: Image.Image, grey: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """Return ``picture`` in 8-bit grey, as ``grey`` makes it of each tile."""
+    whole = Image.new("L", picture.size)
+    for place, tile in _tiles(picture):
+        whole.paste(grey(tile), place)
+    return whole
+
+
+def _tiles(
+    picture: Image.Image, k: int = 1
+) -> Iterator[tuple[tuple[int, int], Image.Image]]:
+    """Cut ``picture`` into tiles of whole blocks of k x k, each with its place.
+
+    In float64, 64 megapixels at once would take 3 GB.
+    """
+    side = k * max(1, TILE // k)
+    width, height = picture.size
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            box = (left, top, min(left + side, width), min(top + side, height))
+            yield (left, top), picture.crop(box)
 
 
 def _averaged(values: np.ndarray, k: int) -> np.ndarray:

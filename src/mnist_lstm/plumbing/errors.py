@@ -411,6 +411,11 @@ class PictureError(UserError):
         return cls(f"cannot read it: {one_line(reason)}")
 
     @classmethod
+    def closed(cls) -> Self:
+        """There is no standard input."""
+        return cls("standard input is closed")
+
+    @classmethod
     def empty(cls) -> Self:
         """Not a single byte."""
         return cls("an empty file")
@@ -430,7 +435,7 @@ class PictureError(UserError):
     @classmethod
     def damaged(cls, reason: object) -> Self:
         """A picture that cannot be decoded."""
-        return cls(f"damaged picture: {one_line(reason)}")
+        return cls(f"damaged picture: {one_line(str(reason) or repr(reason))}")
 
     @classmethod
     def too_big(cls, most: int, size: tuple[int, int] | None = None) -> Self:
@@ -542,6 +547,16 @@ class RefusedError(UserError):
             f"{path}: a symbolic link, and DVC keeps no output behind one; remove it, and "
             "for another disk move the whole project there"
         )
+
+    @classmethod
+    def irregular(cls, path: Path) -> Self:
+        """A device, a pipe or a socket where a file is to be written."""
+        return cls(f"{path}: not a regular file; name another")
+
+    @classmethod
+    def closed(cls) -> Self:
+        """There is no standard output."""
+        return cls("standard output is closed; send it to a file")
 
 
 def _no_folder(path: Path) -> Path:
