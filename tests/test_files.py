@@ -1,6 +1,9 @@
 import contextlib
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +105,35 @@ def test_whatever_lies_beside_its_place_is_replaced(tmp_path, left, write):
             (folder / "new").touch()
         assert [file.name for file in (tmp_path / "x").iterdir()] == ["new"]
     assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe"])
+def test_what_is_no_regular_file_stays_and_is_named(tmp_path, kind):
+    path = tmp_path / "out"
+    with socket.socket(socket.AF_UNIX) as server:
+        if kind == "socket":
+            server.bind(str(path))
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            os.mkfifo(tmp_path / "pipe")
+            path.symlink_to("pipe")
+        with pytest.raises(UserError, match="out: not a regular file; name another"):
+            files.write_bytes(path, b"new")
+        with pytest.raises((UserError, OSError)), files.replacing_folder(path):
+            pass
+    assert path.exists()
+    assert not path.is_file()
+    assert not (tmp_path / ".out.part").exists()
+
+
+@pytest.mark.parametrize("path", ["/", ".", "..", "a/.."])
+def test_a_place_without_a_name_is_a_folder(tmp_path, monkeypatch, path):
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="a folder stands in the place of a file"):
+        files.write_bytes(Path(path), b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_what_stands_in_the_place_of_a_file_or_folder_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written beside their place, then renamed."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -36,8 +37,16 @@ def alone_in(place: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write a file to; rename it there on success."""
+    """Give a path beside ``path`` to write a file to; rename it there on success.
+
+    Raises:
+        RefusedError: ``path`` is a device, a pipe or a socket: it would be gone.
+    """
     path = Path(path)
+    if path.is_dir():  # before the name beside it: / has no name
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        raise RefusedError.irregular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
     remove(beside)
@@ -77,7 +86,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path``.
 
     Raises:
-        RefusedError: for an ``OSError``; a full disk itself names no file.
+        RefusedError: for an ``OSError``, where a full disk itself names no file; or as
+            :func:`replacing` does.
     """
     try:
         with replacing(path) as beside:
@@ -98,4 +108,4 @@ def remove(path: Path) -> None:
 
 def _beside(path: Path) -> Path:
     # Always the same name: what a killed run leaves, the next run replaces.
-    return path.with_name(f".{path.name}.part")
+    return path.parent / f".{path.name}.part"
