@@ -5,9 +5,13 @@ Figures are made without pyplot: no window, no state, and half the time to impor
 
 import io
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+# No window is opened. Jupyter names a backend here that may not be installed.
+os.environ["MPLBACKEND"] = "Agg"
 
 import matplotlib
 import numpy as np
