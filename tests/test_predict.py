@@ -1,6 +1,7 @@
 """`python -m mnist_lstm.predict`: a line a picture, and a line for what is none."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,13 @@ import time
 import pytest
 from PIL import Image, ImageOps
 
+from mnist_lstm.model import LSTMClassifier, Reads, save_model
+from mnist_lstm.plumbing.params import ModelParams
 from pictures import drawn, encoded
 from sandbox import _environment
 from test_picture import header
+
+MODEL = "models/model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +38,13 @@ def album(built, tmp_path_factory):
 def predict(built, album):
     """Return a function that runs the command in the album, on the project's model."""
 
-    def predict(*arguments, stdin=b"", model=built.path / "models/model.safetensors"):
+    def predict(*arguments, stdin=b"", shell=False, model=MODEL, **env):
+        command = [sys.executable, "-m", "mnist_lstm.predict", "--model"]
+        command += [built.path / model, *arguments]
         return subprocess.run(
-            [sys.executable, "-m", "mnist_lstm.predict", "--model", model, *arguments],
+            ["bash", "-c", " ".join(map(str, command))] if shell else command,
             cwd=album,
-            env=_environment() | {"PYTHONPATH": str(built.path / "src")},
+            env=_environment() | {"PYTHONPATH": str(built.path / "src")} | env,
             input=stdin,
             capture_output=True,
         )
@@ -115,6 +122,60 @@ def test_show_draws_what_the_model_saw(predict, tmp_path):
     assert predict("--show", shown, "three.png", "notes.txt", "seven.jpg").returncode == 1
     width, height = Image.open(shown).size
     assert width > height > 200
+
+
+def test_show_draws_the_first_of_many_pictures_and_says_so(predict, tmp_path):
+    shown = tmp_path / "shown.png"
+    done = predict("--show", shown, *["three.png"] * 51)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 51)
+    note = f"note: {shown} shows the first 50 of 51 pictures\n"
+    assert done.stderr.decode() == note
+    assert Image.open(shown).height < 3000
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_show_replaces_nothing_but_a_file(predict, tmp_path, make):
+    shown = tmp_path / "shown.png"
+    make(shown)
+    done = predict("--show", shown, "three.png")
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1
+    assert line.startswith(f"error: {shown}: ")
+    assert shown.exists()
+    assert not shown.is_file()
+
+
+def test_the_backend_of_a_notebook_does_not_matter(predict, tmp_path):
+    backend = "module://none.such"  # Jupyter's, where it is not installed here
+    shown = tmp_path / "shown.png"
+    done = predict("--show", shown, "three.png", MPLBACKEND=backend)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shown.exists()
+
+
+@pytest.mark.parametrize(
+    ("closed", "line"),
+    [
+        ("- <&-", "error: -: standard input is closed"),
+        ("three.png >&-", "error: standard output is closed; send it to a file"),
+    ],
+)
+def test_a_closed_stream_that_is_needed_is_one_line(predict, closed, line):
+    done = predict(*closed.split(), shell=True)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"{line}\n")
+
+
+def test_a_model_of_one_class_is_refused(predict, tmp_path):
+    size = {"xdim": 28, "hdim": 2, "ydim": 1, "n_layer": 1, "dropout": 0, "init": "keras"}
+    path = tmp_path / "one.safetensors"
+    model = LSTMClassifier(ModelParams(**size))
+    save_model(model, path, Reads(("only",), "mnist", 28))
+    done = predict("three.png", model=path)
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line) == (
+        1,
+        f"error: {path}: not a model; the stage `train` writes it",
+    )
 
 
 def test_make_runs_no_part_of_a_name(built, tmp_path):

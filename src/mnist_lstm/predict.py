@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lstm.picture import image_of, open_picture
-from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
+from mnist_lstm.plumbing.errors import ModelError, PictureError, RefusedError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
     import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait 
 
 MODEL = Path("models/model.safetensors")
 MOST_BYTES = 256 * 2**20  # of a file
+MOST_DRAWN = 50  # pictures: a figure of more takes minutes
 
 
 class Prediction(NamedTuple):
@@ -55,6 +56,8 @@ class Prediction(NamedTuple):
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
+    if sys.stdout is None:
+        raise RefusedError.closed()  # or Python would print to nowhere
     if not arguments.model.exists():
         raise ModelError.missing(arguments.model)
     model = functools.cache(lambda: load(arguments.model))
@@ -98,7 +101,7 @@ def load(path: Path) -> "LSTMClassifier":
 
     Raises:
         TensorFileError: a damaged file.
-        ModelError: a file of other tensors.
+        ModelError: a file of other tensors, or a model of one class.
     """
     from mnist_lstm.model import load_model
     from mnist_lstm.plumbing.params import ModelParams
@@ -109,6 +112,8 @@ def load(path: Path) -> "LSTMClassifier":
         params = ModelParams(**metadata["model"])
     except (KeyError, TypeError, ValueError):
         raise ModelError.not_a_model(path) from None
+    if params.ydim < 2:  # no second choice; no stage writes it
+        raise ModelError.not_a_model(path)
     return load_model(path, params)
 
 
@@ -136,6 +141,8 @@ def read(file: str) -> bytes:
         PictureError: it cannot be read, or is too large for a picture.
     """
     try:
+        if file == "-" and sys.stdin is None:
+            raise PictureError.closed()
         if file == "-":
             data = sys.stdin.buffer.read(MOST_BYTES + 1)
         else:
@@ -165,11 +172,18 @@ def percent(p: float) -> str:
 
 
 def draw(found: list[Prediction], path: Path) -> None:
-    """Write a figure of what the model saw and how its belief moved to ``path``."""
+    """Write a figure of what the model saw and how its belief moved to ``path``.
+
+    It has the first ``MOST_DRAWN`` pictures.
+    """
     import torch
 
     from mnist_lstm import figures
 
+    if len(found) > MOST_DRAWN:
+        which = f"the first {MOST_DRAWN} of {len(found):,} pictures"
+        print(f"note: {printable(path)} shows {which}", file=sys.stderr)
+        found = found[:MOST_DRAWN]
     images = torch.stack([torch.from_numpy(each.image) for each in found])
     titles = [printable(Path(each.file).name) for each in found]
     p = torch.stack([each.p for each in found])
