@@ -1,6 +1,7 @@
 import contextlib
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,55 @@ def test_what_stands_in_the_place_of_a_file_or_folder_is_named(tmp_path):
         (line,) = str(caught.value).splitlines()
         assert line.startswith(f"{tmp_path / path.relative_to(tmp_path).parts[0]}: ")
         assert advice in line
+
+
+@pytest.fixture(params=["pipe", "socket", "/dev/zero", "folder", "huge", "big"])
+def odd(request, tmp_path):
+    """What does not end, or not soon, in a file's place."""
+    path = tmp_path / "x"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "socket":
+        os.mknod(path, stat.S_IFSOCK)
+    elif request.param == "/dev/zero":
+        path.symlink_to("/dev/zero")
+    elif request.param == "folder":
+        path.mkdir()
+    else:
+        path.touch()
+        os.truncate(path, 300 * 10**9 if request.param == "huge" else 101)
+    return path
+
+
+def test_what_may_never_end_is_not_read(odd):
+    reasons = "not a regular|No such device|Is a directory|more than the 100 allowed"
+    with pytest.raises(OSError, match=reasons) as caught:
+        files.read_regular(odd, most=100)
+    assert caught.value.filename == str(odd)
+
+
+def test_a_regular_file_is_read_up_to_the_most_bytes(tmp_path):
+    for content in (b"", b"x" * 100):
+        (tmp_path / "x").write_bytes(content)
+        assert files.read_regular(tmp_path / "x", most=100) == content
+
+
+def test_a_file_that_memory_has_no_room_for_is_named(tmp_path):
+    path = tmp_path / "x"
+    path.touch()
+    os.truncate(path, 2**34)
+    code = "import sys; from pathlib import Path; from mnist_lstm.plumbing import files\n"
+    code += "files.read_regular(Path(sys.argv[1]), 2**40)"
+    command = [
+        "bash",
+        "-c",
+        'ulimit -v 4000000; exec "$@"',
+        "-",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    done = subprocess.run([*command, path], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith(
+        f"out of memory: it has 17,179,869,184 bytes: '{path}'"
+    )

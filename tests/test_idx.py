@@ -1,6 +1,8 @@
 import gzip
 import math
+import os
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -57,25 +59,41 @@ def test_a_wrong_file_is_named_with_what_was_found(path, content, found):
 
 
 WHOLE = gzip.compress(header(3) + b"abc", mtime=0)
+EMPTY = gzip.compress(b"", mtime=0)
+NOTHING = b"\0\0\0\xff\xff"  # a block of deflate with nothing in it
 
 
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (b"", "starts with nothing, expected 00 00 08 01"),
-        (b"<!doctype html><title>Sign in</title>", "Not a gzipped file (b'<!')"),
-        (header(3) + b"abc", "Not a gzipped file"),
-        (WHOLE + b"more", "Not a gzipped file (b'mo')"),
-        (WHOLE + WHOLE, "more values than the 3"),
-        (WHOLE[:-9], "damaged gzip data"),
+        (b"", "not a gzip file: starts with nothing"),
+        (b"<!doctype html><title>Sign in</title>", "not a gzip file: starts with 3c 21"),
+        (header(3) + b"abc", "not a gzip file: starts with 00 00 08 01"),
+        (WHOLE + b"more", "damaged gzip data (more bytes after its end)"),
+        (WHOLE + WHOLE, "damaged gzip data (more bytes after its end)"),
+        (WHOLE + EMPTY * 1_500_000, "damaged gzip data (more bytes after its end)"),
+        (WHOLE[:10] + NOTHING * 13_000_000 + WHOLE[10:], None),
+        (WHOLE[:-9], "damaged gzip data (cut short)"),
     ],
+    ids=range(8),
 )
-def test_a_file_that_is_no_whole_gzip_is_named(path, content, found):
+def test_what_is_no_whole_gzip_is_named_and_nothing_takes_long(path, content, found):
     path.write_bytes(content)
-    with pytest.raises(IdxError) as caught:
+    began = time.process_time()
+    if found:
+        with pytest.raises(IdxError) as caught:
+            idx.read(path, ndim=1)
+        assert str(caught.value).startswith(f"{path}: {found}")
+    else:
+        assert idx.read(path, ndim=1) == Array((3,), b"abc")
+    assert time.process_time() - began < 4
+
+
+def test_a_huge_file_is_refused_before_it_is_read(path):
+    path.write_bytes(WHOLE)
+    os.truncate(path, 2**34)
+    with pytest.raises(IdxError, match=r"17,179,869,184 bytes are more than the 134,217,7"):
         idx.read(path, ndim=1)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert found in str(caught.value)
 
 
 def test_terabytes_are_refused_before_they_are_allocated(path):

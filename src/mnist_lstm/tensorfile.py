@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError
-from mnist_lstm.plumbing.files import write_bytes
+from mnist_lstm.plumbing.files import read_regular, write_bytes
+
+_MAX_BYTES = 2**36  # above any model and any split that memory would hold
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
@@ -39,13 +41,15 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
     """
     try:
         # Read whole, not mapped: another may write to the file, or cut it, later on.
-        content = path.read_bytes()
+        content = read_regular(path, _MAX_BYTES)
         tensors = safetensors.torch.load(content)
         metadata = _metadata(content)
         changed = metadata.pop("sha256") != _checksum(tensors, metadata)
     except FileNotFoundError:
         raise TensorFileError.missing(path, writer) from None
-    except (safetensors.SafetensorError, OSError) as error:
+    except OSError as error:
+        raise TensorFileError.damaged(path, error.strerror) from None
+    except safetensors.SafetensorError as error:
         raise TensorFileError.damaged(path, error) from None
     # Metadata that are not ours; types of tensors that PyTorch has not; RecursionError.
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):

@@ -43,9 +43,14 @@ class ParamsError(UserError):
         return cls(f"{source}: {key} is missing, must be {allowed}")
 
     @classmethod
+    def absent(cls, path: Path) -> Self:
+        """There is no file."""
+        return cls(f"{path}: No such file or directory; run this from the project's root")
+
+    @classmethod
     def unreadable(cls, path: Path, reason: str | None) -> Self:
-        """The file cannot be opened."""
-        return cls(f"{path}: {reason}; run this from the project's root")
+        """The file cannot be read."""
+        return cls(f"{path}: {reason}")
 
     @classmethod
     def not_yaml(cls, source: object, error: object) -> Self:
@@ -115,8 +120,13 @@ class IdxError(UserError):
 
     @classmethod
     def unreadable(cls, path: Path, reason: object) -> Self:
-        """The file cannot be opened, or is not gzip."""
+        """The file cannot be read."""
         return cls(f"{path}: {reason}")
+
+    @classmethod
+    def not_gzip(cls, path: Path, found: bytes) -> Self:
+        """Other bytes than those with which gzip begins."""
+        return cls(f"{path}: not a gzip file: starts with {found.hex(' ') or 'nothing'}")
 
     @classmethod
     def damaged(cls, path: Path, reason: object) -> Self:
@@ -267,6 +277,16 @@ class OutputError(UserError):
     def lacks(cls, path: Path, key: str, writer: str) -> Self:
         """Not the JSON that ``writer`` writes: it has no ``key``."""
         return cls(f"{path}: no {key} in it; the stage `{writer}` writes it")
+
+    @classmethod
+    def figure(
+        cls, path: Path, key: str, found: object, expected: str, writer: str
+    ) -> Self:
+        """A figure that ``key`` cannot have."""
+        return cls(
+            f"{path}: {key} is {printable(reprlib.repr(found), 40)}, expected {expected}; "
+            f"the stage `{writer}` writes it"
+        )
 
 
 class TensorFileError(OutputError):
@@ -557,6 +577,26 @@ class RefusedError(UserError):
     def closed(cls) -> Self:
         """There is no standard output."""
         return cls("standard output is closed; send it to a file")
+
+
+class UnfitFileError(OSError):
+    """A file that the system would read, for ever or until memory runs out."""
+
+    @classmethod
+    def irregular(cls, path: Path) -> Self:
+        """A pipe, a device, a socket: it may never end."""
+        return cls(errno.EINVAL, "not a regular file", str(path))
+
+    @classmethod
+    def too_big(cls, path: Path, size: int, most: int) -> Self:
+        """More bytes than such a file has."""
+        found = f"{size:,} bytes are more than the {most:,} allowed"
+        return cls(errno.EINVAL, found, str(path))
+
+    @classmethod
+    def no_memory(cls, path: Path, size: int) -> Self:
+        """More bytes than memory has room for."""
+        return cls(errno.EINVAL, f"out of memory: it has {size:,} bytes", str(path))
 
 
 def _no_folder(path: Path) -> Path:

@@ -1,15 +1,16 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Files that appear whole or not at all, and are read only where they end."""
 
 import errno
 import fcntl
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_lstm.plumbing.errors import BusyError, RefusedError
+from mnist_lstm.plumbing.errors import BusyError, RefusedError, UnfitFileError
 
 
 @contextmanager
@@ -96,6 +97,31 @@ def write_bytes(path: Path, data: bytes) -> None:
         # not the name beside it, which no one knows
         other = error.filename not in (None, str(_beside(path)))
         raise RefusedError.of(error, error.filename if other else path) from None
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Return what is in ``path``, a file of at most so many bytes.
+
+    A pipe in its place would make this wait, and a device or a huge file fill the memory.
+
+    Raises:
+        OSError: no such file, none that is regular, or a larger one.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UnfitFileError.irregular(path)
+        if status.st_size > most:
+            raise UnfitFileError.too_big(path, status.st_size, most)
+        try:
+            return file.read(status.st_size)  # no more, should it grow
+        except MemoryError:
+            raise UnfitFileError.no_memory(path, status.st_size) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Or, to open a pipe, this would wait until someone writes.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def remove(path: Path) -> None:

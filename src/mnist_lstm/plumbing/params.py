@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from mnist_lstm.plumbing.errors import ParamsError
+from mnist_lstm.plumbing.files import read_regular
 
 Count = Annotated[int, Field(ge=1, le=65536, description="a whole number from 1 to 65536")]
 Size = Annotated[int, Field(ge=0, description="a whole number >= 0")]
@@ -129,7 +130,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_regular(path, 4 * _MAX_LENGTH).decode()
+    except FileNotFoundError:
+        raise ParamsError.absent(path) from None
     except OSError as error:
         raise ParamsError.unreadable(path, error.strerror) from None
     except ValueError as error:  # not UTF-8
