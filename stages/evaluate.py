@@ -67,7 +67,8 @@ def class_names(split: Split, labels: Tensor) -> list[str]:
 
 def write_predictions(logits: Tensor, split: Split) -> None:
     """Write a row an image: its class, the predicted one, and that one's probability."""
-    probability, predicted = logits.softmax(1).max(1)
+    predicted = logits.argmax(1)  # as the accuracy has it, where two are as likely
+    probability = logits.softmax(1).gather(1, predicted.unsqueeze(1)).squeeze(1)
     classes = pd.DataFrame(
         {
             "actual": class_names(split, split.labels),

@@ -41,7 +41,7 @@ def main() -> None:
     test = splits["test"]
     table = read_predictions(Path("data/predictions.csv"), test)
     model = load_model(MODELS / "model.safetensors", params.model)
-    metrics = read_metrics(METRICS, splits)
+    metrics = read_metrics(METRICS, splits, table)
     facts = Facts(
         data=params.data.name,
         model=params.model,

@@ -1,17 +1,27 @@
 """Tables and metrics that earlier stages wrote, read back and checked."""
 
+import csv
+import io
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from mnist_lstm.plumbing.errors import OutputError, TableError
+from mnist_lstm.plumbing.files import read_regular
 from mnist_lstm.splits import Split
 
 _PREDICTIONS = ["actual", "predicted", "probability"]
 _LOSSES = ["train_loss", "heldout_loss"]
 _ACCURACIES = ["train_accuracy", "heldout_accuracy"]
+_MAX_ROW = 2000  # bytes: two names of 255, each byte a quote and so doubled, and numbers
+_MAX_HISTORY = 2**23  # bytes: 65,536 epochs
+_MAX_METRICS = 2**16  # bytes
+# What evaluate writes is rounded to six decimals.
+_ROUNDING = 1e-6
 
 
 def read_predictions(path: Path, test: Split) -> pd.DataFrame:
@@ -22,7 +32,7 @@ def read_predictions(path: Path, test: Split) -> pd.DataFrame:
     Raises:
         TableError: no such file, or one that is not of these images.
     """
-    table = _Table(path, _PREDICTIONS, "evaluate")
+    table = _Table(path, _PREDICTIONS, "evaluate", _MAX_ROW * (1 + len(test)))
     if len(table.rows) != len(test):
         raise TableError.length(path, len(table.rows), len(test), "evaluate")
     known = table.rows.predicted.isin(test.classes)
@@ -40,7 +50,9 @@ def read_history(path: Path) -> pd.DataFrame:
     Raises:
         TableError: no such file, or no such table.
     """
-    table = _Table(path, ["heldout", "epoch", *_LOSSES, *_ACCURACIES], "train")
+    table = _Table(
+        path, ["heldout", "epoch", *_LOSSES, *_ACCURACIES], "train", _MAX_HISTORY
+    )
     heldout = table.rows.heldout
     known = heldout.isin(["valid", "test"]) & (heldout == heldout[0])
     table.check("heldout", known, "valid or test, the same in each line")
@@ -53,45 +65,78 @@ def read_history(path: Path) -> pd.DataFrame:
     return table.numeric(["epoch", *_LOSSES, *_ACCURACIES])
 
 
-def read_metrics(path: Path, splits: Iterable[str]) -> dict[str, dict[str, float]]:
+def read_metrics(
+    path: Path, splits: Iterable[str], predictions: pd.DataFrame
+) -> dict[str, dict[str, float]]:
     """Read what ``evaluate`` wrote to ``path``: accuracy and loss of each of ``splits``.
 
     Raises:
-        OutputError: no such file, or one of these figures is not in it.
+        OutputError: no such file, one of these figures is not in it or cannot be, or the
+            test accuracy is not that of the ``predictions``.
     """
     keys = [(split, name) for split in splits for name in ("accuracy", "loss")]
     found: dict[str, dict[str, float]] = {split: {} for split, _ in keys}
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(read_regular(path, _MAX_METRICS))
     except FileNotFoundError:
         raise OutputError.missing(path, "evaluate") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         metrics = None
     for split, name in keys:
         try:
-            found[split][name] = float(metrics[split][name])
-        except (ValueError, KeyError, TypeError):
+            value = metrics[split][name]
+        except (KeyError, TypeError):
             raise OutputError.lacks(path, f"{split}.{name}", "evaluate") from None
+        found[split][name] = _figure(value, path, split, name)
+    right = float((predictions.actual == predictions.predicted).mean())
+    if abs(found["test"]["accuracy"] - right) > _ROUNDING:
+        value, expected = found["test"]["accuracy"], f"{right:.6f}, as in the predictions"
+        raise OutputError.figure(path, "test.accuracy", value, expected, "evaluate")
     return found
+
+
+def _figure(value: Any, path: Path, split: str, name: str) -> float:
+    """Return an accuracy or a loss that JSON holds, refusing what is none."""
+    most = 1 if name == "accuracy" else sys.float_info.max
+    if type(value) in (int, float) and 0 <= value <= most:
+        return float(value)
+    expected = "a number from 0 to 1" if most == 1 else "a number >= 0"
+    raise OutputError.figure(path, f"{split}.{name}", value, expected, "evaluate")
+
+
+def _read_rows(text: str, n: int) -> list[list[str]]:
+    """Return the rows of a CSV, up to the first that has not ``n`` values.
+
+    Not with pandas: where lines are long it takes minutes, and it guesses what is meant.
+    """
+    rows = []
+    for row in csv.reader(io.StringIO(text, newline=""), strict=True):
+        if row:
+            rows.append(row)
+        if row and len(row) != n:
+            break
+    return rows
 
 
 class _Table:
     """The text of a table, which is there and has the ``columns``."""
 
-    def __init__(self, path: Path, columns: list[str], writer: str):
+    def __init__(self, path: Path, columns: list[str], writer: str, most: int):
         self.path = path
         self.writer = writer
         try:
-            # As text: what pandas takes for a number, a date or a gap is not asked.
-            self.rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+            content = read_regular(path, most)
+            header, *rows = _read_rows(content.decode(), len(columns)) or [[]]
         except FileNotFoundError:
             raise TableError.missing(path, writer) from None
-        except (ValueError, OSError) as error:  # pandas' own errors among them
+        except OSError as error:
+            raise TableError.damaged(path, error.strerror, writer) from None
+        except (ValueError, csv.Error) as error:
             raise TableError.damaged(path, error, writer) from None
-        # Where lines are longer than the first, pandas takes what it finds for an index.
-        whole = isinstance(self.rows.index, pd.RangeIndex) and len(self.rows)
-        if not whole or not set(columns) <= set(self.rows):
-            raise TableError.incomplete(path, columns, len(self.rows), self.rows, writer)
+        whole = rows and len(rows[-1]) == len(columns)
+        if not whole or sorted(header) != sorted(columns):
+            raise TableError.incomplete(path, columns, len(rows), header, writer)
+        self.rows = pd.DataFrame(rows, columns=header, dtype=str)
 
     def numbers(self, column: str) -> pd.Series:
         """Return ``column`` as numbers; NaN for what is none."""
