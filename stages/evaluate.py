@@ -10,6 +10,7 @@ from mnist_lstm.plumbing import script
 
 script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ from mnist_lstm.allocator import retain_freed_memory
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import load_model
+from mnist_lstm.plumbing.errors import ModelError
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.splits import Split, load_split
 from mnist_lstm.tables import write_csv, write_json
@@ -43,6 +45,8 @@ def main() -> None:
         split = load_split(path, params.model, compute.device)
         logits = compute_logits(model, split)
         metrics[name] = score(logits, split.labels)._asdict()
+        if not math.isfinite(metrics[name]["loss"]):  # finite weights may be too large
+            raise ModelError.not_finite(MODEL, f"its {name} loss is")
         by_class[name] = accuracy_by_class(logits, split)
         print("{:6}loss {loss:.4f}  accuracy {accuracy:.4f}".format(name, **metrics[name]))
         if name == "test":

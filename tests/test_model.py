@@ -1,3 +1,5 @@
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -154,6 +156,39 @@ def test_weights_of_another_form_are_refused_by_name(model, tmp_path, name, valu
     assert str(caught.value).startswith(f"{path}: {name} {found}")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("name", ["lin.bias", "rnn.weight_hh_l1"])
+def test_weights_that_are_not_finite_are_refused_by_name(model, tmp_path, name, value):
+    with torch.no_grad():
+        model.get_parameter(name).flatten()[3] = value
+    save_model(model, tmp_path / "x", READS)
+    with pytest.raises(ModelError, match=f"x: {name} is not finite"):
+        load_model(tmp_path / "x", PARAMS)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"xdim": 5, "ydim": 1, "n_layer": 1}, {"hdim": 3, "n_layer": 4}]
+)
+def test_the_forms_that_are_expected_are_those_of_a_model(tmp_path, changes):
+    params = PARAMS.model_copy(update=changes)
+    names = [str(i) for i in range(params.ydim)]
+    save_model(LSTMClassifier(params), tmp_path / "x", READS._replace(classes=names))
+    assert load_model(tmp_path / "x", params).params == params
+
+
+@pytest.mark.parametrize("changes", [{"n_layer": 65536}, {"hdim": 65536}])
+def test_a_file_that_only_claims_to_be_of_a_huge_model_is_refused_at_once(
+    model, tmp_path, changes
+):
+    params = PARAMS.model_copy(update=changes)
+    metadata = {"model": params.model_dump(), "reads": READS._asdict()}
+    save_tensors(tmp_path / "x", model.state_dict(), metadata)
+    began = time.process_time()
+    with pytest.raises(ModelError, match=r"x: \S+ is .*, expected torch.float32 "):
+        load_model(tmp_path / "x", params)
+    assert time.process_time() - began < 5
+
+
 @pytest.mark.parametrize(
     "reads",
     [
@@ -162,7 +197,17 @@ def test_weights_of_another_form_are_refused_by_name(model, tmp_path, name, valu
         {"classes": list(DIGITS)},
         READS._asdict() | {"classes": "0123456789"},
         READS._asdict() | {"classes": ["a", "b"]},
+        READS._asdict() | {"classes": ["a"] * 10},
+        READS._asdict() | {"classes": list(range(10))},
+        READS._asdict() | {"classes": [*DIGITS[:9], "\ud800"]},
+        READS._asdict() | {"picture": "no such way"},
+        READS._asdict() | {"picture": ["mnist"]},
         READS._asdict() | {"length": "28"},
+        READS._asdict() | {"length": 0},
+        READS._asdict() | {"length": -3},
+        READS._asdict() | {"length": 1e400},
+        READS._asdict() | {"length": True},
+        READS._asdict() | {"length": 2**40},
     ],
 )
 def test_a_model_that_does_not_say_what_it_reads_is_refused(model, tmp_path, reads):

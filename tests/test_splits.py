@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -130,3 +132,10 @@ def test_all_that_does_not_fit_is_told_at_once(split, tmp_path):
         "model.xdim",
         "model.ydim",
     ]
+
+
+@pytest.mark.parametrize("picture", [None, "no such way", ["mnist"]])
+def test_images_that_were_made_in_no_known_way_are_refused(split, tmp_path, picture):
+    save_split(dataclasses.replace(split, picture=picture), tmp_path / "x")
+    with pytest.raises(SplitError, match="x: no prepared split: its images were made in"):
+        load_split(tmp_path / "x", model_params())

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import ParamsError, SplitError
+from mnist_lstm.plumbing.metadata import are_classes, is_picture
 from mnist_lstm.plumbing.params import ModelParams
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
@@ -78,10 +78,12 @@ def load_split(
         ParamsError: the model cannot read these images or tell these classes.
     """
     tensors, metadata = load_tensors(path, writer="prepare")
-    classes, picture = metadata.get("classes"), str(metadata.get("picture"))
-    if not _are_classes(classes) or not _is_split(tensors, classes):
+    classes, picture = metadata.get("classes"), metadata.get("picture")
+    if not are_classes(classes) or not _is_split(tensors, classes):
         found = {name: (v.dtype, list(v.shape)) for name, v in tensors.items()}
         raise SplitError.of(path, found, classes)
+    if not is_picture(picture):
+        raise SplitError.picture(path, picture)
     split = Split(tensors["images"], tensors["labels"].long(), tuple(classes), picture)
     misfits = []
     if params.xdim != (q := split.images.shape[2]):
@@ -91,13 +93,6 @@ def load_split(
     if misfits:
         raise ParamsError(*map(str, misfits))
     return split.to(torch.device(device))
-
-
-def _are_classes(found: object) -> TypeGuard[list[str]]:
-    """Say whether JSON holds the names of classes: texts, no two the same."""
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        return False
-    return 0 < len(found) == len(set(found))
 
 
 def _label_type(classes: Sequence[str]) -> torch.dtype:

@@ -327,6 +327,14 @@ class SplitError(UserError):
             "[N], uint8 or above 256 classes int16, and the names of the classes"
         )
 
+    @classmethod
+    def picture(cls, path: Path, found: object) -> Self:
+        """No way in which a picture becomes an image."""
+        return cls(
+            f"{path}: no prepared split: its images were made in the way "
+            f"{reprlib.repr(found)}; the stage `prepare` writes it"
+        )
+
 
 class ModelError(UserError):
     """A model file of other parameters or another form."""
@@ -361,6 +369,11 @@ class ModelError(UserError):
     def other_form(cls, path: Path, name: str, found: str, expected: str) -> Self:
         """A weight that is missing, too many, or of another type or shape."""
         return cls(f"{path}: {name} is {found}, expected {expected}")
+
+    @classmethod
+    def not_finite(cls, path: Path, what: str) -> Self:
+        """Weights, or what follows from them, that are no numbers."""
+        return cls(f"{path}: {what} not finite; `dvc repro --force train` trains it again")
 
 
 class ExportError(UserError):
