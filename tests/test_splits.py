@@ -1,10 +1,14 @@
 import dataclasses
+from typing import get_args
 
 import pytest
 import torch
+from annotated_types import Le
 
 from defaults import DIGITS, model_params
 from mnist_lstm.plumbing.errors import ParamsError, SplitError, TensorFileError
+from mnist_lstm.plumbing.metadata import LONGEST, PICTURES
+from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.splits import Split, load_split, save_split, to_input
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
@@ -139,3 +143,9 @@ def test_images_that_were_made_in_no_known_way_are_refused(split, tmp_path, pict
     save_split(dataclasses.replace(split, picture=picture), tmp_path / "x")
     with pytest.raises(SplitError, match="x: no prepared split: its images were made in"):
         load_split(tmp_path / "x", model_params())
+
+
+def test_a_file_may_say_what_the_parameters_allow():
+    fields = PrepareParams.model_fields
+    assert get_args(fields["picture"].annotation) == PICTURES
+    assert Le(LONGEST) in fields["height"].metadata
