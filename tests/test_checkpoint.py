@@ -25,7 +25,14 @@ MODEL = {"hdim": 8}
 PLAIN = {"model": MODEL, "train": TRAIN, "augment": {}}
 ALL = {section: PLAIN[section] | ALL_ON[section] for section in PLAIN}
 ALL["train"] = ALL["train"] | {"epoch_size": 50}
-KEY = "params-data-code-machine"
+
+
+def key(name):
+    """Return a key of the form that a run's has; each ``name`` has its own."""
+    return checkpoint_key({"name": name}, [], "cpu")
+
+
+KEY = key("ours")
 
 
 class Killed(BaseException):
@@ -272,18 +279,30 @@ def test_the_plumbing_is_no_part_of_the_key(monkeypatch, tmp_path):
 def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
     """A run that died keeps its own; what it says of a change concerns those alone."""
     scratch = tmp_path / "checkpoints"
-    for name in ("a-b-c-died", "a-b-c-first", "a-b-c-second"):
-        with Checkpointer(scratch / name, Counter()) as checkpointer:
+    for name in ("died", "first", "second"):
+        with Checkpointer(scratch / key(name), Counter()) as checkpointer:
             checkpointer.save()
             checkpointer.save()
-            if not name.endswith("died"):
+            if name != "died":
                 checkpointer.finish()
     kept = {path.name: len(list(path.glob("*.safetensors"))) for path in scratch.iterdir()}
-    assert kept == {"a-b-c-died": 2, "a-b-c-second": 1}
-    shutil.rmtree(scratch / "a-b-c-died")
+    assert kept == {key("died"): 2, key("second"): 1}
+    shutil.rmtree(scratch / key("died"))
     capsys.readouterr()
-    with Checkpointer(scratch / "a-b-c-third", Counter()):
+    with Checkpointer(scratch / key("third"), Counter()):
         assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", [f"{KEY}-backup", "my-old-run-of-monday", f"{KEY}0"])
+def test_a_folder_of_the_users_own_beside_them_is_left_alone(tmp_path, capsys, name):
+    """A copy of a run's checkpoints, say, with the mark that it finished, or without."""
+    own = tmp_path / "checkpoints" / name
+    own.mkdir(parents=True)
+    with Checkpointer(tmp_path / "checkpoints" / KEY, Counter()) as checkpointer:
+        (own / "finished").touch()
+        checkpointer.finish()
+    assert (own / "finished").exists()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_signal_is_waited_for_until_the_step_is_taken(checkpointer):
@@ -315,19 +334,66 @@ def test_a_state_of_another_form_changes_nothing(split):
     run = Run(
         LSTMClassifier(model_params(**MODEL)), train_params(**TRAIN), augment_params()
     )
-    tensors, metadata = run.state()
-    before = {name: values.clone() for name, values in run.model.state_dict().items()}
+    steps = fit(run, split, split)
+    while len(run.losses) < 2:
+        next(steps)
+    begun, metadata = run.state()
+    tensors = {name: begun[name] + 1 for name in begun}  # what must not come in
+    before = {name: values.clone() for name, values in begun.items()}
     others = [
         ({}, metadata),
         ({name: values.to(torch.bfloat16) for name, values in tensors.items()}, metadata),
         ({name: values[None] for name, values in tensors.items()}, metadata),
-        ({name: values + 1 for name, values in tensors.items()}, {}),
+        *((tensors | change, metadata) for change in wrong_tensors(tensors)),
+        *((tensors, wrong) for wrong in wrong_metadata(metadata)),
     ]
     for other in others:
         with pytest.raises(ValueError):  # noqa: PT011 - whoever knows the file says more
             run.restore(*other)
-    for name, values in run.model.state_dict().items():
-        assert torch.equal(values, before[name])
+    for name, values in run.state()[0].items():
+        assert torch.equal(values, before[name]), name
+    assert run.state()[1] == metadata
+
+
+def wrong_tensors(tensors):
+    """Yield changes of the right form, each of which would end the training."""
+    order, losses = tensors["order"] - 1, tensors["losses"]
+    yield {name: tensors[name] * 0 for name in ("generator.order",)}
+    yield {name: tensors[name] * 0 for name in ("generator.cpu",)}
+    yield {"model.lin.bias": tensors["model.lin.bias"] * torch.nan}
+    yield {"losses": losses * torch.inf}
+    for wrong in (order.float(), order[None], order[:0], order - 1, order * 0, order * 2):
+        yield {"order": wrong, "losses": losses}
+    for wrong in (losses.int(), losses[0], losses.expand(50, -1).flatten()):
+        yield {"order": order, "losses": wrong}
+    for wrong in (torch.zeros(3, 10).int(), torch.zeros(3, 9), torch.zeros(10)):
+        yield {"order": order, "logits.heldout": wrong}
+
+
+def wrong_metadata(metadata):
+    (row,) = metadata["history"]
+    for epoch in ("1", 1.0, True, None, [], -1, 4, 10**30):
+        yield metadata | {"epoch": epoch}
+    for history in (5, None, "1", {}, [], [5], [row, row], [row | {"epoch": 1}]):
+        yield metadata | {"history": history}
+    for loss in ("0.1", None, [1], {}):
+        yield metadata | {"history": [row | {"heldout_loss": loss}]}
+    yield {}
+
+
+@pytest.mark.parametrize("wrong", [{"epoch": "2"}, {"history": 5}])
+def test_a_whole_checkpoint_of_wrong_content_is_skipped(learn, tmp_path, capsys, wrong):
+    """Of this run by its key, and by its checksum as it was written."""
+    with pytest.raises(Killed):
+        learn(seed=0, kill=5)
+    capsys.readouterr()
+    newest = max((tmp_path / "checkpoints" / KEY).iterdir())
+    tensors, metadata = load_tensors(newest, "train")
+    save_tensors(newest, tensors, metadata | wrong)
+    learn(seed=1)
+    printed = capsys.readouterr()
+    assert printed.err == f"warning: skipping a checkpoint: {newest}: of another run\n"
+    assert printed.out.startswith("resuming from epoch ")
 
 
 def _folder(path):
@@ -364,10 +430,10 @@ def test_checkpoints_behind_a_link_are_found_and_go(tmp_path):
     (tmp_path / "checkpoints").symlink_to(scratch)
     for name in ("first", "second"):
         (scratch / f"disk of {name}").mkdir()
-        (scratch / f"a-b-c-{name}").symlink_to(scratch / f"disk of {name}")
-        with Checkpointer(tmp_path / "checkpoints" / f"a-b-c-{name}", Counter()) as saving:
+        (scratch / key(name)).symlink_to(scratch / f"disk of {name}")
+        with Checkpointer(tmp_path / "checkpoints" / key(name), Counter()) as saving:
             saving.finish()
-    assert sorted(path.name for path in scratch.glob("a-*")) == ["a-b-c-second"]
+    assert [path.name for path in scratch.glob("*-*")] == [key("second")]
 
 
 @pytest.mark.parametrize("level", [0, 1])

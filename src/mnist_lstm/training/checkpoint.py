@@ -8,6 +8,7 @@ its bits depend on.
 import hashlib
 import json
 import math
+import re
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,7 @@ _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a 
 _GRACE = 0.5  # seconds in which the signal that ended another worker comes here, too
 _FINISHED = "finished"  # marks the folder of a run that wrote its results
 _PARTS = ("params", "data", "code", "machine")
+_KEY = re.compile("-".join(["[0-9a-f]{12}"] * len(_PARTS)))
 
 
 class Resumable(Protocol):
@@ -216,9 +218,10 @@ class Checkpointer:
         return sorted(self.folder.glob("[0-9]" * 8 + ".safetensors"))
 
     def _others(self) -> list[Path]:
-        """Return the folders of other runs."""
+        """Return the folders of other runs; what bears another name is the user's own."""
         folders = self.folder.parent.glob("*-*-*-*")
-        return [path for path in folders if path.is_dir() and path.name != self.folder.name]
+        others = [path for path in folders if path.name != self.folder.name]
+        return [path for path in others if _KEY.fullmatch(path.name) and path.is_dir()]
 
     def _changed(self) -> str:
         """Return in which parts the key of the newest run that died differs, if any did."""

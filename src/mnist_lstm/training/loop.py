@@ -5,6 +5,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ from mnist_lstm.training.cudagraph import GraphedStep, Step
 from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers
 from mnist_lstm.training.muon import make_optimizer
 from mnist_lstm.training.optimizer import learning_rate, update_ema
+from mnist_lstm.training.validity import are_of_form, is_history, is_within
 
 Row = dict[str, float]
 _PROBE = 32  # images of the fingerprint
@@ -249,6 +251,16 @@ class Run:
             DivergedError: nothing to go on from.
         """
         self.check()
+        tensors = self._lasting()
+        if self.order is not None:
+            tensors["order"] = self.order
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
+        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
+        return tensors, {"epoch": self.epoch, "history": self.history}
+
+    def _lasting(self) -> dict[str, Tensor]:
+        """Return the tensors of the state that it has at any time."""
         tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
         if self.ema_model is not self.model:
             ema = self.ema_model.state_dict()
@@ -259,12 +271,7 @@ class Run:
         tensors["generator.cpu"] = torch.get_rng_state()
         if torch.cuda.is_initialized():
             tensors["generator.cuda"] = torch.cuda.get_rng_state()
-        if self.order is not None:
-            tensors["order"] = self.order
-        if self.losses:
-            tensors["losses"] = torch.stack(self.losses)
-        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
-        return tensors, {"epoch": self.epoch, "history": self.history}
+        return tensors
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
         """Go back to where :meth:`state` was taken.
@@ -272,14 +279,17 @@ class Run:
         Raises:
             ValueError: no state of this run; nothing has changed.
         """
-        expected, found = _forms(self.state()[0]), _forms(tensors)
-        if not expected.items() <= found.items() or not metadata.keys() >= {
-            "epoch",
-            "history",
-        }:
+        epoch: Any = metadata.get("epoch")
+        history: Any = metadata.get("history")
+        logits = [f"logits.{name}" for name in self.logits]
+        if not (
+            is_history(epoch, history, self.params.epochs)
+            and are_of_form(self._lasting(), tensors)
+            and is_within(epoch, tensors, logits, self.model.params.ydim, self.params)
+        ):
             raise ValueError
         device = next(self.model.parameters()).device
-        self.epoch, self.history = metadata["epoch"], list(metadata["history"])
+        self.epoch, self.history = epoch, list(history)
         self.generator.set_state(tensors["generator.order"])
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors:
@@ -295,10 +305,6 @@ class Run:
         for name, values in self.optimizer.state.items():
             for i, value in enumerate(values):
                 value.copy_(tensors[f"optimizer.{name}.{i}"])
-
-
-def _forms(tensors: dict[str, Tensor]) -> dict[str, tuple]:
-    return {name: (v.dtype, v.shape) for name, v in tensors.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
