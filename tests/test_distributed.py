@@ -18,9 +18,12 @@ from mnist_lstm import device
 from mnist_lstm.device import make_deterministic
 from mnist_lstm.evaluation import compute_logits
 from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.environment import number_from
+from mnist_lstm.plumbing.errors import VariableError
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training import distributed
 from mnist_lstm.training.distributed import Workers
+from mnist_lstm.training.launcher import count_workers
 from mnist_lstm.training.loop import Run, fit
 from test_resume import RESUMING, results, wait_for_epoch
 
@@ -147,7 +150,7 @@ def test_one_worker_imports_nothing_of_torch_distributed():
             {"shards": 65536},
             "train.shards must be at most train.batch_size (64), got 65536",
         ),
-        (2, {}, "TRAIN_TIMEOUT must be a whole number of seconds > 0, got 'soon'"),
+        (2, {}, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
         ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
         (2, {"lr": -1.0}, "train.lr must be a number > 0 and < 1e37, got -1.0"),
     ],
@@ -161,6 +164,24 @@ def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, para
     assert lines[0].startswith("error: ")
     assert lines[0].endswith(says)
     assert not (project.path / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["TRAIN_WORKERS", "TRAIN_TIMEOUT"])
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "9" * 20, "9" * 5000, "\u00b2"])
+def test_a_variable_that_holds_no_such_number_is_named_in_one_line(
+    monkeypatch, name, value
+):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(VariableError) as refused:
+        number_from(name, default=1, most=604800)
+    assert str(refused.value).startswith(f"{name} must be a number from 1 to 604800, got '")
+    assert len(str(refused.value)) < 100
+    if name == "TRAIN_WORKERS":
+        with pytest.raises(SystemExit, match="error: TRAIN_WORKERS must be a number from"):
+            count_workers()
+    else:
+        with pytest.raises(VariableError, match=r"^TRAIN_TIMEOUT must be a number from"):
+            distributed._connect("cpu")
 
 
 LEAVES = """

@@ -14,6 +14,7 @@ import torch
 
 from defaults import TINY
 from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.environment import is_in_torchrun
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.script import Stopped
 from sandbox import create, heed_signals
@@ -184,6 +185,61 @@ def test_a_closed_standard_output_stops_no_one(closed):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+CAREFUL = """
+from mnist_lstm.plumbing import script
+import os, subprocess, sys
+from pathlib import Path
+
+def main():
+    with Path(sys.argv[1]).open("wb", buffering=0) as file:
+        print("a warning", file=sys.stderr)
+        os.write(2, b"of a library")
+        subprocess.run(["sh", "-c", "printf a; printf b >&2"])
+        file.write(b"the product")
+    print("found")
+
+script.run(main, prints=len(sys.argv) > 2)
+sys.exit("at the end")
+"""
+
+
+def careful(tmp_path, arguments):
+    command = f'"{sys.executable}" -c "$CODE" "$FILE" {arguments}'
+    env = os.environ | {"CODE": CAREFUL, "FILE": str(tmp_path / "file")}
+    return subprocess.run(["bash", "-c", command], env=env, capture_output=True)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_no_file_and_no_output_takes_what_is_meant_for_a_closed_stream(tmp_path, closed):
+    """The first file that is opened would be opened in its place."""
+    done = careful(tmp_path, closed)
+    assert done.stdout == (b"" if ">&- 2" in closed else b"afound\n")
+    assert done.stderr == b""
+    assert (tmp_path / "file").read_bytes() == b"the product"
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+def test_what_is_to_print_its_product_does_not_start_where_no_one_reads_it(
+    tmp_path, closed
+):
+    done = careful(tmp_path, f"prints {closed}")
+    line = b"error: standard output is closed; send it to a file or a terminal\n"
+    assert (done.returncode, done.stderr) == (1, line)
+    assert not (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize(
+    "program",
+    ["tools/cuda_check.py --rehearse", "tools/sweep.py", "-m mnist_lstm.predict x.png"],
+)
+def test_programs_that_print_what_they_find_refuse_a_closed_output(program):
+    env = os.environ | {"PYTHONPATH": "src"}
+    command = ["bash", "-c", f'"{sys.executable}" {program} >&-']
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output is closed; ")
+
+
 def test_letters_that_a_terminal_does_not_know_stop_no_one():
     done = chatty("", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, b"")
@@ -221,11 +277,58 @@ def test_a_stage_whose_dvc_is_gone_before_it_has_started_does_nothing(tmp_path, 
     assert output == (gone if dvc == "dies" else "")
 
 
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "a-job",
+    "MASTER_ADDR": "localhost",
+    "MASTER_PORT": "29500",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "1",
+    "RANK": "1",
+}
+
+
+HALVES = [
+    *({name: ""} for name in TORCHRUN),
+    *({"RANK": wrong} for wrong in ("2", "x", "1" * 5000)),
+]
+
+
+@pytest.mark.parametrize("change", HALVES)
+def test_half_of_what_torchrun_sets_is_no_sign_of_it(monkeypatch, change):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    assert is_in_torchrun()
+    for name, value in change.items():
+        monkeypatch.setenv(name, value)
+    assert not is_in_torchrun()
+
+
+def test_a_single_variable_of_torchruns_is_without_effect():
+    code = (
+        "from defaults import train_params\n"
+        "from mnist_lstm.training.distributed import join_workers\n"
+        "print(join_workers(train_params()))"
+    )
+    env = os.environ | {"TORCHELASTIC_RUN_ID": "x", "PYTHONPATH": "src:tests"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
+    assert done.stdout == b"Workers(rank=0, count=1)\n", done.stderr
+
+
+def test_settings_of_bars_that_tqdm_does_not_read_stop_no_one(tmp_path):
+    """As it is imported, it turns each into a number."""
+    wrong = dict.fromkeys(("TQDM_MININTERVAL", "TQDM_POSITION", "TQDM_DELAY"), "abc")
+    env = os.environ | wrong | {"PYTHONPATH": str(Path("src").absolute())}
+    for stage in ("describe", "download"):
+        script = [sys.executable, Path(f"stages/{stage}.py").absolute()]
+        done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.stderr.startswith("error: params.yaml: No such file")
+
+
 @pytest.mark.parametrize(("torchrun", "speaks"), [(False, True), (True, False)])
 def test_only_a_worker_of_torchruns_is_silent(tmp_path, torchrun, speaks):
     """The environment of a cluster's job may hold RANK, too."""
     env = os.environ | {"RANK": "1", "PYTHONPATH": str(Path("src").absolute())}
-    env |= {"TORCHELASTIC_RUN_ID": "a-job"} if torchrun else {}
+    env |= TORCHRUN if torchrun else {}
     describe = [sys.executable, Path("stages/describe.py").absolute()]
     done = subprocess.run(describe, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1

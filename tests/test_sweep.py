@@ -285,8 +285,11 @@ OPTIONS = {
     "-S model.hdin=8": r"-S model.hdin=8: .*hdin",
     "--metric test.accuracy": r"--metric test.accuracy: nothing is chosen on the test set",
     "--metric valid.f1": r"--metric valid.f1: expected valid.accuracy or valid.loss",
-    "--search 0": r"--search 0: at least 1",
-    "--gpus-each -1": r"--gpus-each -1: at least 0",
+    "--search 0": r"--search 0: 1 to 1,000,000",
+    f"--search -1{'0' * 400}": r"--search -10+\.\.\.: 1 to 1,000,000",
+    f"--search 1{'0' * 400}": r"--search 10+\.\.\.: 1 to 1,000,000",
+    "--gpus-each -1": r"--gpus-each -1\.0: 0 to 1,000,000",
+    "--cpus-each nan": r"--cpus-each nan: 0 to 1,000,000",
     "--search 2": r"--search: valid.accuracy exists only with a validation split; add -S",
 }
 

@@ -8,12 +8,14 @@ then has them all. What the remote has already is not run again. More: docs/swee
 """
 
 import argparse
-import math
 import os
 from pathlib import Path
 
 from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.errors import printable
 from sweeps.errors import SweepError
+
+_MOST = 10**6  # trials, GPUs or CPUs
 
 
 def main() -> None:
@@ -70,8 +72,9 @@ def parse() -> argparse.Namespace:
         )
     for name, least in (("search", 1), ("gpus_each", 0), ("cpus_each", 0)):
         value = getattr(options, name)
-        if value is not None and not least <= value < math.inf:
-            raise SweepError(f"--{name.replace('_', '-')} {value:g}: at least {least}")
+        if value is not None and not least <= value <= _MOST:
+            given = printable(f"{value}", 40)
+            raise SweepError(f"--{name.replace('_', '-')} {given}: {least} to {_MOST:,}")
     return options
 
 
@@ -88,4 +91,4 @@ def require(module: str) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main)
+    script.run(main, prints=True)

@@ -192,4 +192,4 @@ def draw(found: list[Prediction], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main, alone=False)
+    script.run(main, alone=False, prints=True)

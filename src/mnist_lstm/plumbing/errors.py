@@ -645,6 +645,25 @@ _ADVICE = {
 }
 
 
+class VariableError(UserError):
+    """A variable of the environment that holds what it cannot."""
+
+    @classmethod
+    def number(cls, name: str, most: int, got: str) -> Self:
+        """No number from 1 to ``most``."""
+        found = printable(repr(got), 40)
+        return cls(f"{name} must be a number from 1 to {most}, got {found}")
+
+
+class ClosedError(UserError):
+    """What a program prints would be lost."""
+
+    @classmethod
+    def output(cls) -> Self:
+        """Standard output is closed, and what is printed there is all that comes of it."""
+        return cls("standard output is closed; send it to a file or a terminal")
+
+
 class WorkersError(UserError):
     """Of the processes that train together, one fails, or does not fit the others."""
 
@@ -655,11 +674,6 @@ class WorkersError(UserError):
             "another worker is gone, or does not answer; run the same again, on any number "
             "of workers: training goes on from where it is"
         )
-
-    @classmethod
-    def timeout(cls, got: str) -> Self:
-        """How long to wait for the others is no number."""
-        return cls(f"TRAIN_TIMEOUT must be a whole number of seconds > 0, got {got!r}")
 
     @classmethod
     def failed(cls, rank: int, host: str, wrong: Sequence[object]) -> Self:

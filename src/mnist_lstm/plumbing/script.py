@@ -13,15 +13,20 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
-from mnist_lstm.plumbing.errors import MemoryExhaustedError, RefusedError, UserError
+from mnist_lstm.plumbing.environment import is_in_torchrun
+from mnist_lstm.plumbing.errors import (
+    ClosedError,
+    MemoryExhaustedError,
+    RefusedError,
+    UserError,
+)
 from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT = os.getppid()
-# torchrun numbers the processes that it starts; the first speaks for all. Its own variable
-# tells them: RANK alone may stand in the environment of a cluster's jobs.
-IN_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
-_FIRST = not IN_TORCHRUN or os.environ.get("RANK") == "0"
+# torchrun numbers the processes that it starts; the first speaks for all.
+IN_TORCHRUN = is_in_torchrun()
+_FIRST = not IN_TORCHRUN or int(os.environ["RANK"]) == 0
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
@@ -37,7 +42,12 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
         self.status = 128 + signum
 
 
-def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True) -> None:
+def run(
+    main: Callable[[], None],
+    lower: Sequence[str] = (),
+    alone: bool = True,
+    prints: bool = False,
+) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
     What the system refuses (a full disk, a missing permission, standard output that is
@@ -48,12 +58,15 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
         main: what to run.
         lower: the parameters to lower where memory does not suffice.
         alone: False for a script that several processes may run at a time.
+        prints: what it prints is what it is for, so standard output must not be closed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _alone() if alone and _FIRST else nullcontext():
             _refuse_orphans()
+            if prints and sys.stdout is None:
+                raise ClosedError.output()
             main()
             if sys.stdout:
                 sys.stdout.flush()
@@ -76,6 +89,33 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
         _end_bars(error)
         device = "CUDA is " if "CU" in str(error) else ""
         sys.exit(f"error: {MemoryExhaustedError.of(device, _values(lower))}")
+
+
+def _fill_closed_streams() -> None:
+    """Open nothing in the place of a stream that is closed from the start.
+
+    Else a file would be opened there, and take what a library writes to that stream; and
+    ``print(file=sys.stderr)`` writes to standard output where there is no ``sys.stderr``.
+    """
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            free = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this
+            os.set_inheritable(free, True)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
+
+
+def _drop_settings_of_bars() -> None:
+    """Let no one's ``TQDM_MININTERVAL=abc`` end a script as it imports tqdm."""
+    for name in [name for name in os.environ if name.startswith("TQDM_")]:
+        del os.environ[name]
+
+
+# As early as can be: the libraries are imported next.
+_fill_closed_streams()
+_drop_settings_of_bars()
 
 
 def end_in_one_line() -> None:

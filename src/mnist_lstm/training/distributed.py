@@ -22,6 +22,7 @@ from torch import Tensor
 from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.plumbing.environment import number_from
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.plumbing.script import IN_TORCHRUN
@@ -29,6 +30,8 @@ from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.muon import Muon
 from mnist_lstm.training.optimizer import AdamW
+
+_LONGEST = 7 * 24 * 3600  # seconds to wait for another worker
 
 
 class Learner(Protocol):
@@ -174,7 +177,8 @@ def join_workers(params: TrainParams) -> Workers:
 
     Raises:
         ParamsError: a number of shards that the workers cannot share.
-        WorkersError: some do not come, or ``TRAIN_TIMEOUT`` is no number of seconds.
+        VariableError: ``TRAIN_TIMEOUT`` is no number of seconds.
+        WorkersError: some do not come.
     """
     rank, count = 0, 1
     if IN_TORCHRUN:
@@ -198,12 +202,10 @@ def _connect(device: str) -> None:
     if device != "cpu" and has_cuda():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    asked = os.environ.get("TRAIN_TIMEOUT", "60")
-    if not asked.isdecimal() or int(asked) == 0:
-        raise WorkersError.timeout(asked)
+    timeout = timedelta(seconds=number_from("TRAIN_TIMEOUT", default=60, most=_LONGEST))
     try:
-        dist.init_process_group(backend, timeout=timedelta(seconds=int(asked)))
-    except RuntimeError:
+        dist.init_process_group(backend, timeout=timeout)
+    except (RuntimeError, ValueError):
         raise WorkersError.lost() from None
     # Gloo's threads would end a Python that is ending itself, by SIGABRT.
     atexit.register(dist.destroy_process_group)

@@ -8,6 +8,8 @@ import sys
 import tempfile
 import uuid
 
+from mnist_lstm.plumbing.environment import number_from
+from mnist_lstm.plumbing.errors import VariableError
 from mnist_lstm.plumbing.script import IN_TORCHRUN
 
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG, from linux/prctl.h
@@ -21,10 +23,11 @@ def count_workers() -> int:
     Raises:
         SystemExit: ``TRAIN_WORKERS`` is no number of processes.
     """
-    asked = os.environ.get("TRAIN_WORKERS", "1")
-    if not asked.isdecimal() or not 1 <= int(asked) <= 1024:
-        sys.exit(f"error: TRAIN_WORKERS must be a number from 1 to 1024, got {asked!r}")
-    return 0 if int(asked) == 1 or IN_TORCHRUN else int(asked)
+    try:
+        asked = number_from("TRAIN_WORKERS", default=1, most=1024)
+    except VariableError as error:
+        sys.exit(f"error: {error}")
+    return 0 if asked == 1 or IN_TORCHRUN else asked
 
 
 def launch(count: int) -> None:
