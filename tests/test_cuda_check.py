@@ -275,12 +275,15 @@ def test_without_a_gpu_it_is_one_line(data):
     assert line.startswith("error: params.yaml: train.device must be auto or cpu: ")
 
 
-def test_without_data_it_says_where_it_looked(tmp_path):
+def test_without_data_it_says_where_it_looked():
     if (ROOT / "data/raw").exists():
         pytest.skip("there are data")
-    with start(tmp_path, "--rehearse") as process:
+    with start(
+        Path("unused"), "--rehearse", DATA_MIRROR="http://me:secret@host/"
+    ) as process:
         _, errors = process.communicate()
     assert errors.startswith("error: no MNIST in ")
+    assert " nor http://me:***@host/mnist; " in errors
 
 
 def test_without_a_reader_of_yaml_the_parameters_are_the_same():

@@ -178,6 +178,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def redirects_elsewhere(self):
         self.head(301, Location="gopher://me:password@example.org/?token=abc")
 
+    def redirects_oddly(self):
+        self.head(301, Location=f"gopher:me:{TOKEN}@example.org")
+
     def redirects_with_a_page_without_end(self):
         self.head(302, Location=self.path.replace("with-a-page-without-end", "for-ever"))
         end = time.monotonic() + 4
@@ -276,6 +279,7 @@ WAYS = {
     "redirects-slowly": STALLS,
     "redirects-to-a-file": "redirects to file:///",
     "redirects-elsewhere": "redirects to gopher://me:***@example.org/?token=***",
+    "redirects-oddly": "redirects to gopher:***@example.org",
     "redirects-with-a-page-without-end": "redirects more than 10 times",
     "babbles": r"no HTTP \x1b[31m at all no",
     "hangs-up": "closed connection",
@@ -403,14 +407,38 @@ def test_proxies_are_taken_from_the_environment(fetch, server, monkeypatch, caps
 
 def test_a_proxy_that_is_down_is_named_without_its_password(fetch, monkeypatch, capsys):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for proxy in ("http://me:password@127.0.0.1:9", "http://me:password@127.0.0.1:99999"):
+    down, wrong = "the proxy: Connection refused", "its URL, or that of the proxy, is not"
+    for proxy, reason in {
+        "http://me:password@127.0.0.1:9": down,
+        "http://me:password@127.0.0.1:99999": wrong,
+        "http://me:pass/word@127.0.0.1:9": wrong,
+        "me:password@127.0.0.1:9": wrong,
+    }.items():
         monkeypatch.setenv("http_proxy", proxy)
         fetch("good", own_mirror="http://mirror.example/")
         output = capsys.readouterr().out
-        assert "skipping http://mirror.example/mnist: images.gz: " in output
-        assert "password" not in output
-        if proxy.endswith(":9"):
-            assert "the proxy: Connection refused" in output
+        assert f"skipping http://mirror.example/mnist: images.gz: {reason}" in output
+        assert "pass" not in output
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])  # https asks for a tunnel
+def test_what_a_proxy_repeats_of_its_password_is_not_shown(
+    fetch, server, monkeypatch, capsys, scheme
+):
+    def refuse(handler):
+        given = base64.b64decode(handler.headers["Proxy-Authorization"].split()[1])
+        handler.send_error(
+            407, f"{given.decode()} {handler.headers['Proxy-Authorization']}"
+        )
+
+    monkeypatch.setattr(Handler, "do_GET", refuse)
+    monkeypatch.setattr(Handler, "do_CONNECT", refuse, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv(f"{scheme}_proxy", with_user(server, "me:pa%20ssword"))
+    with pytest.raises(NoMirrorError) as caught:
+        fetch(own_mirror=f"{scheme}://mirror.example/")
+    assert "407 me:*** Basic ***" in str(caught.value)
+    assert "ssword" not in capsys.readouterr().out + str(caught.value)
 
 
 @pytest.mark.parametrize("form", ["folder", "folder/", "relative", "file URL", "http URL"])
@@ -490,8 +518,13 @@ ADDRESSES = {
     "http://[::1": "not a valid URL",
     "http://127.0.0.1:port": "not a valid URL",
     "http://127.0.0.1:99999": "not a valid URL",
-    "http://*.example/": "URL has an invalid label",
+    "http://*.example/": "its URL, or that of the proxy, is not valid",
     "http://" + "x" * 300: "label",
+    "me:secret@host/mnist": "no such file; a URL begins with http:// or https://",
+    "http:/me:secret@host": "no such file; a URL begins with http:// or https://",
+    "//me:secret@host": "no such file; a URL begins with http:// or https://",
+    "https:\\\\me:secret@host": "no such file; a URL begins with http:// or https://",
+    "http:///me:secret@host": "not a valid URL",
     "file://elsewhere/data": "names a host; a file URL begins with file:///",
     "file:///%00": "null",
     "two\nlines \x1b[31m": "No such file or directory",
@@ -506,6 +539,7 @@ def test_an_address_that_leads_nowhere_is_skipped_with_one_line(own, reason, fet
     assert first.startswith("skipping ")
     assert reason in first
     assert first.isprintable()
+    assert "secret" not in first
     assert len(first) < 350
 
 
@@ -532,9 +566,21 @@ def test_a_token_in_a_query_opens_a_mirror_and_is_not_shown(fetch, server, capsy
         "http://secret:@host/": "http://***@host/",
         "http://me:sec/ret@host/": "http://me:***@host/",
         "http://me:sec?ret#@ret@host/": "http://me:***@host/",
-        "http://host:80/a@b/": "http://host:80/a@b/",
-        "http://[::1]:80/a@b/": "http://[::1]:80/a@b/",
+        "http://me://secret@host/": "http://me:***@host/",
+        "http://host:80/a@b/": "http://host:***@b/",  # rather too much
+        "http://host/;v=secret/x;secret?a": "http://host/;***/x;***?***",
+        "http://host/x#token=secret": "http://host/x#token=***",
+        "http://host/http://me:secret@other": "http://host/http:***@other",
+        "me:secret@host/x?sig=secret": "me:***@host/x?sig=***",
+        "secret@host/x": "***@host/x",
+        "//me:secret@host": "//me:***@host",
+        "http:/me:secret@host": "http:***@host",
+        "http:///me:secret@host": "http:///me:***@host",
+        "http:me:secret@host": "http:***@host",
+        "https:\\\\me:sec\nret@host": "https:***@host",
+        "gopher:me:secret@host": "gopher:***@host",
         "/folder/a:b@c?d=e": "/folder/a:b@c?d=e",
+        "~/a;b@c": "~/a;b@c",
     }.items(),
 )
 def test_what_is_shown_of_an_address(address, shown):

@@ -50,6 +50,7 @@ from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.plumbing.transfer import shown
 from mnist_lstm.preparation import read_splits
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training.checkpoint import Checkpointer
@@ -425,10 +426,11 @@ def main() -> None:
 def prepare(folder: Path, rehearse: bool) -> None:
     """Lay out in ``folder`` what the sections read: data and parameters."""
     mirror = os.environ.get("DATA_MIRROR")
-    places = [ROOT / "data/raw", *([Path(mirror) / "mnist"] if mirror else [])]
-    raw = next((p for p in places if (p / "train-images-idx3-ubyte.gz").exists()), None)
+    places = [str(ROOT / "data/raw"), *([f"{mirror.rstrip('/')}/mnist"] if mirror else [])]
+    folders = (Path(place) for place in places)
+    raw = next((p for p in folders if (p / "train-images-idx3-ubyte.gz").exists()), None)
     if raw is None:
-        where = " nor ".join(map(str, places))
+        where = " nor ".join(map(shown, places))
         raise UserError(f"no MNIST in {where}; `dvc repro download`, or set DATA_MIRROR")
     (folder / "data").mkdir()
     (folder / "data/raw").symlink_to(raw.resolve())
@@ -499,8 +501,8 @@ def section_table(name: str, found: Found) -> str:
     words = {True: "yes", False: "**no**"}
     lines = [f"\n**{name}**\n", "| what | found |", "| --- | --- |"]
     for key, value in found.items():
-        shown = words[value] if isinstance(value, bool) else str(value)
-        lines.append(f"| {key} | {shown.replace('|', '/')} |")
+        cell = words[value] if isinstance(value, bool) else str(value)
+        lines.append(f"| {key} | {cell.replace('|', '/')} |")
     return "\n".join(lines)
 
 
@@ -514,4 +516,6 @@ def write(results: dict[str, Found]) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main, alone="--section" not in sys.argv)  # which a section is not
+    script.run(
+        main, alone="--section" not in sys.argv, prints=True
+    )  # which a section is not

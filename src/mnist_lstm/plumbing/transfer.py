@@ -7,6 +7,7 @@ checksum alone; a mirror that is slow, broken or hostile is skipped with one lin
 import base64
 import hashlib
 import http.client
+import os
 import re
 import stat
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
-from urllib.request import url2pathname
+from urllib.request import getproxies, url2pathname
 
 import requests
 
@@ -29,6 +30,8 @@ _MIN_RATE = 4096  # bytes/s, below the slowest line on which anyone would wait
 _MAX_BYTES = 64 * 2**20  # the largest file is 18 MB
 _MAX_REDIRECTS = 10
 _CHUNK = 2**13  # a library may wait until it is full: 2 s at _MIN_RATE
+_PATH = re.compile(r"[~.]|/(?!/)")  # begins so
+_URL_LIKE = re.compile(r"https?:|//|\\\\|.*@", re.DOTALL)  # and is none
 
 Authentication = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
@@ -115,17 +118,20 @@ def read(address: str) -> bytes:
 
 
 def shown(address: str) -> str:
-    """Return ``address`` as it may be printed: no password, no token, in one line."""
-    scheme, separator, rest = address.partition("://")
-    if not separator:
+    """Return ``address`` as it may be printed: no password, no token, in one line.
+
+    It may not be the URL that it was meant to be. So the first colon counts and the last
+    "@", and rather too much is hidden; but of a path nothing.
+    """
+    if _PATH.match(address):
         return one_line(address, 200)
-    user, host = _split_user(rest)
-    name, _, password = user.partition(":")
-    hidden = f"{name}:***@" if password else "***@" if user else ""
-    host, question, query = host.partition("?")
+    scheme, rest = _scheme(address)
+    rest = re.sub(r"^[^/?#:]*:?@", "***@", re.sub(r":.+@", ":***@", rest, flags=re.DOTALL))
+    place, mark, query = re.split(r"([?#]|$)", rest, maxsplit=1)
+    place = re.sub(r";[^/]*", ";***", place)
     # A part without a "=" may be a token, too.
     values = [f"{key}=***" if is_ else "***" for key, is_, _ in _parts(query)]
-    return one_line(f"{scheme}://{hidden}{host}{question}{'&'.join(values)}", 200)
+    return one_line(f"{scheme}{place}{mark}{'&'.join(values)}", 200)
 
 
 class _Transfer(threading.Thread):
@@ -157,7 +163,7 @@ class _Transfer(threading.Thread):
 
     def _chunks(self) -> Iterator[bytes]:
         if "://" not in self.address:
-            return self._file(Path(self.address).expanduser())
+            return self._file(_path(self.address))
         url = _split(self.address)
         if url.scheme in ("http", "https"):
             return self._http(url)
@@ -212,6 +218,13 @@ class _Session(requests.Session):
             prepared_request.headers.pop("Authorization", None)
 
 
+def _path(address: str) -> Path:
+    path = Path(address).expanduser()
+    if _URL_LIKE.match(address) and not os.path.lexists(path):
+        raise TransferError("no such file; a URL begins with http:// or https://")
+    return path
+
+
 def _split(address: str) -> SplitResult:
     try:
         url = urlsplit(address)
@@ -251,13 +264,19 @@ def _check(data: bytes, checksum: Checksum) -> None:
 
 def _below(address: str, name: str) -> str:
     """Return the address of ``name`` below ``address``; a query stays at the end."""
-    if "://" not in address:
+    scheme, rest = _scheme(address)
+    if not scheme:
         return f"{address.rstrip('/')}/{name}"
-    scheme, _, rest = address.partition("://")
     user, rest = _split_user(rest)
     path, question, query = rest.partition("#")[0].partition("?")
     at = "@" if user else ""
-    return f"{scheme}://{user}{at}{path.rstrip('/')}/{name}{question}{query}"
+    return f"{scheme}{user}{at}{path.rstrip('/')}/{name}{question}{query}"
+
+
+def _scheme(address: str) -> tuple[str, str]:
+    """Split ``address`` after its ``://``, if it has one."""
+    end = address.find("://")
+    return (address[: end + 3], address[end + 3 :]) if end >= 0 else ("", address)
 
 
 def _split_user(rest: str) -> tuple[str, str]:
@@ -284,8 +303,9 @@ def _parts(query: str) -> list[tuple[str, str, str]]:
 def _reason(transfer: _Transfer) -> str:
     """Say why ``transfer`` failed, in one line without a password or token."""
     words = _words(transfer)
-    for secret in _secrets(transfer.address):
-        words = words.replace(secret, "***")
+    for address in (transfer.address, *getproxies().values()):
+        for secret in _secrets(address):
+            words = words.replace(secret, "***")
     return one_line(words, 100)
 
 
@@ -297,6 +317,8 @@ def _words(transfer: _Transfer) -> str:
         return f"redirects more than {_MAX_REDIRECTS} times"
     if isinstance(error, requests.ConnectTimeout):
         return f"no answer for {_TIMEOUT:.0f} s"
+    if isinstance(error, requests.exceptions.InvalidURL):
+        return "its URL, or that of the proxy, is not valid"  # they quote it
     by = "the proxy: " if isinstance(error, requests.exceptions.ProxyError) else ""
     # requests and urllib3 wrap what the system says in what they did, URL and all.
     while cause := error.__cause__ or error.__context__:
@@ -309,16 +331,16 @@ def _words(transfer: _Transfer) -> str:
         of = f" of {transfer.promised:,}" if transfer.promised else ""
         return f"cut off after {len(transfer.data):,}{of} bytes"
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return by + re.sub(r"//\S*@", "//***@", words)  # a proxy may have a password, too
+    return by + re.sub(r"//\S*@", "//***@", words)
 
 
 def _secrets(address: str) -> list[str]:
     """Return what a server that knows it, or a library, must not put into an error."""
-    _, _, rest = address.partition("://")
-    user, rest = _split_user(rest)
+    user, rest = _split_user(_scheme(address)[1])
     password = user.partition(":")[2] or user
     basic = base64.b64encode(unquote(user).encode(errors="replace")).decode()
-    values = [value or key for key, _, value in _parts(rest.partition("?")[2])]
+    parts = re.split(r"[?;&]", rest.partition("#")[0])[1:]
+    values = [part.partition("=")[2] or part for part in parts]
     # Of a query, "v=1" is no secret, and its digit stands in many an error.
     found = [password, basic, *(value for value in values if len(value) > 5)]
     return [secret for text in found if text for secret in (text, unquote(text))]
