@@ -140,6 +140,101 @@ def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(
     assert "unreadable" not in copy.run("tools/repro")
 
 
+def bomb(level):
+    """Return a lock that DVC would read for ever: each level names the one below twice."""
+    levels = [f"      p{i}: &a{i} {level.format(f'*a{i - 1}')}" for i in range(1, 40)]
+    head = ["schema: '2.0'", "stages:", "  a:", "    cmd: x", "    params:", "     p.yaml:"]
+    return "\n".join([*head, "      p0: &a0 {x: 1}", *levels])
+
+
+def link_to_itself(path):
+    path.symlink_to(path.name)
+
+
+ODD = {
+    "a folder": lambda path: (path / "in it").mkdir(parents=True),
+    "a circular link": link_to_itself,
+    "a FIFO": os.mkfifo,
+    "a giant": lambda path: path.write_bytes(b"#" * 2**21),
+    "bytes that are no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+}
+DEEP = {
+    "dvc.lock": {
+        "deep": lambda path: path.write_text("[" * 3_000 + "]" * 3_000),
+    },
+    ".dvc/tmp/rwlock": {
+        "deep": lambda path: path.write_text("[" * 100_000),
+        **{
+            text: lambda path, text=text: path.write_text(text)
+            for text in ("[1,2]", "null")
+        },
+        "no process": lambda path: path.write_text('{"write": {"x": {"pid": "1"}}}'),
+    },
+}
+CASES = [(file, what) for file in DEEP for what in (ODD | DEEP[file])]
+
+
+@pytest.mark.parametrize(("file", "what"), CASES, ids=map(": ".join, CASES))
+def test_whatever_stands_in_the_place_of_dvcs_own_files_is_set_aside(
+    built, copy, file, what
+):
+    """As it is: it may be the user's. Nothing is read for ever, and nothing is lost."""
+    path = copy.path / file
+    path.unlink(missing_ok=True)
+    (copy.path / ".dvc/tmp/unreadable-dvc.lock").mkdir()  # an earlier one
+    make = (ODD | DEEP[file])[what]
+    make(path)
+    repair = ["timeout", "50", "python", "tools/repair.py"]
+    first = what in ("a folder", "a circular link", "a FIFO", "a giant")
+    output = copy.run(*repair, "--first", ok=first)
+    if not first:
+        assert output == ""
+        output = copy.run(*repair)
+    (line,) = output.splitlines()
+    assert line.startswith(f"{file} was unreadable, as after a kill while DVC wrote it; ")
+    assert copy.run(*repair, ok=False) == ""  # once
+    assert len(list((copy.path / ".dvc/tmp").glob(f"unreadable-{path.name}*"))) >= 1
+    if file == "dvc.lock":
+        assert "goes on from the committed one" in line
+        assert path.read_bytes() == (built.path / file).read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("level", ["[{0}, {0}]", "{{<<: [{0}, {0}]}}"])
+def test_a_lock_without_an_end_is_set_aside_before_dvc_reads_it(copy, level):
+    (copy.path / "dvc.lock").write_text(bomb(level))
+    output = copy.run("timeout", "100", "tools/repro")
+    assert "dvc.lock was unreadable" in output
+    assert ran(output) == []
+
+
+def test_a_pipe_and_a_folder_in_the_place_of_dvcs_own_files_stop_no_run(built, copy):
+    (copy.path / "dvc.lock").unlink()
+    os.mkfifo(copy.path / "dvc.lock")
+    (copy.path / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    (copy.path / ".dvc/tmp/rwlock").mkdir()
+    output = copy.run("timeout", "100", "tools/repro")
+    assert output.count(" was unreadable, ") == 2
+    assert ran(output) == []
+    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
+
+
+def test_a_process_number_beyond_all_is_no_process(copy):
+    info = {"pid": 10**30, "cmd": "dvc repro"}
+    (copy.path / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": info}}))
+    assert "named processes of DVC that are gone" in copy.run("python", "tools/repair.py")
+
+
+def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
+    missing = str(copy.path / "missing")
+    output = copy.run("tools/repro", TMPDIR=missing)
+    assert "warning: nothing can be written to TMPDIR" in output
+    assert "up to date" in output
+    copy.set_params({"train": {"lr": -1}})
+    output = copy.run("tools/repro", TMPDIR=missing, ok=False)
+    assert "train.lr must be" in output
+
+
 def in_use(project, process):
     """Note, as DVC does, that ``process`` writes a figure; change what it is made from."""
     info = {"pid": process.pid, "cmd": "dvc repro"}
