@@ -59,7 +59,8 @@ def main() -> None:
     except ReviewError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if sys.stderr:  # else print would take standard output
+            print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
