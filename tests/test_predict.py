@@ -157,7 +157,7 @@ def test_the_backend_of_a_notebook_does_not_matter(predict, tmp_path):
     ("closed", "line"),
     [
         ("- <&-", "error: -: standard input is closed"),
-        ("three.png >&-", "error: standard output is closed; send it to a file"),
+        ("three.png >&-", "error: standard output is closed; send it to a file or a terminal"),
     ],
 )
 def test_a_closed_stream_that_is_needed_is_one_line(predict, closed, line):

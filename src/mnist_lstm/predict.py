@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_lstm.picture import image_of, open_picture
-from mnist_lstm.plumbing.errors import ModelError, PictureError, RefusedError, printable
+from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
     import numpy as np
@@ -56,8 +56,6 @@ class Prediction(NamedTuple):
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
-    if sys.stdout is None:
-        raise RefusedError.closed()  # or Python would print to nowhere
     if not arguments.model.exists():
         raise ModelError.missing(arguments.model)
     model = functools.cache(lambda: load(arguments.model))

@@ -586,11 +586,6 @@ class RefusedError(UserError):
         """A device, a pipe or a socket where a file is to be written."""
         return cls(f"{path}: not a regular file; name another")
 
-    @classmethod
-    def closed(cls) -> Self:
-        """There is no standard output."""
-        return cls("standard output is closed; send it to a file")
-
 
 class UnfitFileError(OSError):
     """A file that the system would read, for ever or until memory runs out."""
