@@ -156,13 +156,15 @@ def test_the_backend_of_a_notebook_does_not_matter(predict, tmp_path):
 @pytest.mark.parametrize(
     ("closed", "line"),
     [
-        ("- <&-", "error: -: standard input is closed"),
-        ("three.png >&-", "error: standard output is closed; send it to a file or a terminal"),
+        ("- <&-", "error: -: standard input is closed\n"),
+        ("three.png >&-", "error: standard output is closed; "),
     ],
 )
 def test_a_closed_stream_that_is_needed_is_one_line(predict, closed, line):
     done = predict(*closed.split(), shell=True)
-    assert (done.returncode, done.stdout, done.stderr.decode()) == (1, b"", f"{line}\n")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode().startswith(line)
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_a_model_of_one_class_is_refused(predict, tmp_path):
