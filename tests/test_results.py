@@ -47,6 +47,8 @@ def test_the_tables_come_back_as_numbers(tmp_path, split, predictions):
     path.write_text(HISTORY)
     assert read_history(path).heldout_accuracy.tolist() == [0.1, 0.95]
     pd.testing.assert_frame_equal(read_history(path), pd.read_csv(path))
+    path.write_text(HISTORY.replace("\n", ",more\n"))  # a column of the user's own
+    pd.testing.assert_frame_equal(read_history(path), pd.read_csv(path).iloc[:, :-1])
 
 
 @pytest.mark.parametrize(

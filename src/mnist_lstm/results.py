@@ -104,39 +104,41 @@ def _figure(value: Any, path: Path, split: str, name: str) -> float:
     raise OutputError.figure(path, f"{split}.{name}", value, expected, "evaluate")
 
 
-def _read_rows(text: str, n: int) -> list[list[str]]:
-    """Return the rows of a CSV, up to the first that has not ``n`` values.
+def _read_rows(text: str) -> list[list[str]]:
+    """Return the rows of a CSV, up to the first that has not as many values as the header.
 
     Not with pandas: where lines are long it takes minutes, and it guesses what is meant.
     """
-    rows = []
+    rows: list[list[str]] = []
     for row in csv.reader(io.StringIO(text, newline=""), strict=True):
         if row:
             rows.append(row)
-        if row and len(row) != n:
+        if row and len(row) != len(rows[0]):
             break
     return rows
 
 
 class _Table:
-    """The text of a table, which is there and has the ``columns``."""
+    """The text in the ``columns`` of a table, which may have more."""
 
     def __init__(self, path: Path, columns: list[str], writer: str, most: int):
         self.path = path
         self.writer = writer
         try:
             content = read_regular(path, most)
-            header, *rows = _read_rows(content.decode(), len(columns)) or [[]]
+            header, *rows = _read_rows(content.decode()) or [[]]
         except FileNotFoundError:
             raise TableError.missing(path, writer) from None
         except OSError as error:
             raise TableError.damaged(path, error.strerror, writer) from None
         except (ValueError, csv.Error) as error:
             raise TableError.damaged(path, error, writer) from None
-        whole = rows and len(rows[-1]) == len(columns)
-        if not whole or sorted(header) != sorted(columns):
+        whole = rows and len(rows[-1]) == len(header)
+        if not whole or not set(columns) <= set(header):
             raise TableError.incomplete(path, columns, len(rows), header, writer)
-        self.rows = pd.DataFrame(rows, columns=header, dtype=str)
+        places = sorted(header.index(column) for column in columns)
+        kept = [[row[place] for place in places] for row in [header, *rows]]
+        self.rows = pd.DataFrame(kept[1:], columns=kept[0], dtype=str)
 
     def numbers(self, column: str) -> pd.Series:
         """Return ``column`` as numbers; NaN for what is none."""
