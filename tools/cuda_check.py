@@ -516,6 +516,5 @@ def write(results: dict[str, Found]) -> None:
 
 
 if __name__ == "__main__":
-    script.run(
-        main, alone="--section" not in sys.argv, prints=True
-    )  # which a section is not
+    # Its sections run beside it.
+    script.run(main, alone="--section" not in sys.argv, prints=True)

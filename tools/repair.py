@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mnist_lstm.plumbing.files import read_regular
+
 LOCK = Path("dvc.lock")
 IN_USE = Path(".dvc/tmp/rwlock")
 MOST = 2**20  # bytes, of which DVC reads some 75,000 a second
@@ -75,9 +77,12 @@ def read(path: Path) -> bytes:
     """
     if not os.path.lexists(path):
         raise FileNotFoundError
-    if not path.is_file() or path.stat().st_size > MOST:
-        raise ValueError
-    return path.read_bytes()
+    try:
+        return read_regular(path, MOST)
+    except PermissionError:
+        raise
+    except OSError:
+        raise ValueError from None
 
 
 def is_readable(path: Path) -> bool:

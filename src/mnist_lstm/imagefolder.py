@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mnist_lstm.picture import image_of, open_picture
+from mnist_lstm.picture import MAX_BYTES, image_of, open_picture
 from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
 from mnist_lstm.plumbing.files import read_regular
 from mnist_lstm.plumbing.params import PrepareParams
@@ -31,7 +31,6 @@ ENDINGS = (
     *(".tif", ".tiff", ".ppm", ".pgm"),
 )
 N_CLASS = (2, 1000)
-_MAX_BYTES = 256 * 2**20  # of a picture
 
 Problems = list[ImageFolderError]
 
@@ -165,7 +164,7 @@ def _read_image(
     """Read an image of a class, or say why it cannot be read."""
     name, path = named
     try:
-        picture = open_picture(read_regular(path, _MAX_BYTES))
+        picture = open_picture(read_regular(path, MAX_BYTES))
         content = _hash(f"{picture.size}".encode() + picture.tobytes())
         values = image_of(picture, params.picture, params.height, params.width)
     except PictureError as error:

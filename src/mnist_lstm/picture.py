@@ -56,6 +56,7 @@ MIN_LINE = 2.0  # pixels of the image
 LEVEL = 0.85
 
 MAX_PIXELS = 64_000_000
+MAX_BYTES = 256 * 2**20  # of a file
 TILE = 1024  # pixels along a side of what is worked on at once
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lstm.picture import image_of, open_picture
+from mnist_lstm.picture import MAX_BYTES, image_of, open_picture
 from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
@@ -28,7 +28,6 @@ if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait 
     from mnist_lstm.model import LSTMClassifier
 
 MODEL = Path("models/model.safetensors")
-MOST_BYTES = 256 * 2**20  # of a file
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
 
 
@@ -142,18 +141,18 @@ def read(file: str) -> bytes:
         if file == "-" and sys.stdin is None:
             raise PictureError.closed()
         if file == "-":
-            data = sys.stdin.buffer.read(MOST_BYTES + 1)
+            data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(file).open("rb") as opened:
-                data = opened.read(MOST_BYTES + 1)
+                data = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise PictureError.missing() from None
     except IsADirectoryError:
         raise PictureError.folder() from None
     except (OSError, ValueError) as error:  # a name with a null byte
         raise PictureError.unreadable(getattr(error, "strerror", None) or error) from None
-    if len(data) > MOST_BYTES:
-        raise PictureError.too_long(MOST_BYTES)
+    if len(data) > MAX_BYTES:
+        raise PictureError.too_long(MAX_BYTES)
     return data
 
 
