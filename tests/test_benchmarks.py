@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+import handwriting
 import notebook
 import recipes
 import speed
@@ -411,3 +412,18 @@ def test_the_log_shows_the_sweep():
     for row in pd.read_csv(path).itertuples():
         cells = f"{row.hdim} | {row.parameters:,} | {row.valid_accuracy:.2%}"
         assert f"| {cells} | {row.test_accuracy:.2%} | {row.seconds:.0f} s |" in log
+
+
+def test_what_is_misread_is_counted_and_told():
+    def model(x):
+        assert x.shape == (10, 28, 28)
+        return torch.eye(10)[[0, 7, 2, 3, 4, 5, 6, 7, 8, 9]]
+
+    wrong = handwriting.misread(model, handwriting.drawing, 2)
+    assert handwriting.told("drawn", 20, wrong) == "drawn: 18 of 20, 2 x 1 as 7"
+
+
+def test_drawings_differ_by_seed_and_are_the_same_each_time():
+    once = [handwriting.drawing(8, seed) for seed in range(3)]
+    assert len(set(once)) == 3
+    assert once == [handwriting.drawing(8, seed) for seed in range(3)]

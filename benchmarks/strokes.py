@@ -1,4 +1,4 @@
-"""Digits as a hand draws them: strokes on a paper of 280 x 280, made for these tests.
+"""Digits as a hand draws them: strokes on a paper of 280 x 280, made for this project.
 
 They are held out: nothing was tuned on them. Some are as people draw on a screen, which is
 not how MNIST's writers wrote: a 1 with a flag, a crossed 7, an open 4.
@@ -6,16 +6,21 @@ not how MNIST's writers wrote: a 1 with a flag, a crossed 7, an open 4.
 
 import math
 
+Point = tuple[float, float]  # x, rightward, and y, downward
+PAPER = 280  # pixels, either way
 
-def arc(x, y, wide, high, start, end):
-    """Return points on an ellipse around (x, y), between two angles in degrees; 0 is right,
-    90 is down."""
+
+def arc(x: float, y: float, wide: float, high: float, start: int, end: int) -> list[Point]:
+    """Return points on an ellipse around (x, y), between two angles in degrees.
+
+    0 is right, 90 is down.
+    """
     n = max(6, abs(end - start) // 12)
     angles = [math.radians(start + (end - start) * i / n) for i in range(n + 1)]
     return [(x + wide * math.cos(a), y + high * math.sin(a)) for a in angles]
 
 
-DIGITS = {
+DIGITS: dict[int, list[list[Point]]] = {
     0: [arc(142, 138, 58, 86, -100, 268)],
     1: [[(118, 92), (138, 74), (152, 56), (150, 100), (146, 160), (143, 226)]],
     2: [[*arc(136, 98, 52, 46, 195, 385), (150, 160), (112, 198), (84, 222), (200, 218)]],
@@ -30,6 +35,6 @@ DIGITS = {
         [(78, 70), (140, 66), (204, 62), (170, 122), (140, 180), (122, 232)],
         [(108, 146), (186, 142)],
     ],
-    8: [[*arc(140, 94, 44, 40, 300, -60)[::1], *arc(138, 184, 54, 48, 300, 640)]],
+    8: [[*arc(140, 94, 44, 40, 300, -60), *arc(138, 184, 54, 48, 300, 640)]],
     9: [[*arc(138, 102, 48, 44, -20, -380), (186, 110), (180, 170), (172, 234)]],
 }
