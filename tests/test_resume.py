@@ -244,8 +244,9 @@ def test_two_experiments_in_folders_of_their_own_both_end_well(project):
 def test_soak(prepared, tmp_path):
     """20 kills of `dvc repro` at random moments of its training."""
     begun = prepared.copy(tmp_path / "begun")
-    # Epochs so long that there are checkpoints within them, too.
-    begun.set_params({"train": {"epochs": 4, "batch_size": 1}})
+    # Epochs so long that there are checkpoints within them, too; and so many that training
+    # goes on two seconds after any in which it is killed.
+    begun.set_params({"train": {"epochs": 6, "batch_size": 1}})
     expected = begun.copy(tmp_path / "expected")
     expected.dvc("repro")
     seed = int(os.environ.get("SOAK_SEED", time.time()))

@@ -7,12 +7,12 @@ read by ``imagefolder.py``.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mnist_lstm import idx
 from mnist_lstm.plumbing import transfer
 from mnist_lstm.plumbing.files import write_bytes
-from mnist_lstm.plumbing.mirrors import MORE
+from mnist_lstm.plumbing.mirrors import MIRRORS
 from mnist_lstm.plumbing.transfer import Checksum
 
 FILES = {
@@ -43,46 +43,57 @@ def write_digits(folder: Path) -> None:
             idx.write(folder / FILES[f"{part}-{kind}"], array)
 
 
+def _checksums(algorithm: str, *digests: str) -> dict[str, Checksum]:
+    """Return the checksum of each file, in the order of ``FILES``."""
+    names = FILES.values()
+    return {name: Checksum(algorithm, x) for name, x in zip(names, digests, strict=True)}
+
+
 class DataSet(NamedTuple):
     """Ten classes of images, and where their files come from."""
 
     classes: tuple[str, ...]  # the names of labels 0, 1, ...
-    torchvision: str = ""  # the class of torchvision.datasets that has mirrors and MD5s ...
-    write: Callable[[Path], None] | None = None  # ... or the function that writes the files
-    sha256: Mapping[str, str] = {}  # by file, where they are known: torchvision pins MD5s
+    checksums: Mapping[str, Checksum] = {}  # of the files that mirrors serve ...
+    write: Callable[[Path], None] | None = None  # ... or the function that writes them
 
 
 _DIGITS = tuple("0123456789")
-# Class names are those of torchvision.datasets, but for the digits ("7 - seven" there).
+# Class names and MD5s are those of torchvision.datasets, but for the digits' ("7 - seven"
+# there). Its import takes four seconds, so a test compares the two instead. The files of
+# MNIST with those MD5s have these SHA-256.
 DATA_SETS = {
     "mnist": DataSet(
         classes=_DIGITS,
-        torchvision="MNIST",
-        sha256={  # of the files with torchvision's MD5s
-            FILES["train-images"]: (
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
-            ),
-            FILES["train-labels"]: (
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
-            ),
-            FILES["test-images"]: (
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
-            ),
-            FILES["test-labels"]: (
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
-            ),
-        },
+        checksums=_checksums(
+            "sha256",
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
     ),
     "fashion_mnist": DataSet(
         classes=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
-        torchvision="FashionMNIST",
+        checksums=_checksums(
+            "md5",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
     ),
     "kmnist": DataSet(
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        torchvision="KMNIST",
+        checksums=_checksums(
+            "md5",
+            "bdb82020997e1d708af4cf47b453dcf7",
+            "e144d726b3acfaa3e44228e80efcd344",
+            "5c965bf0a639b31b8f53240b1b52f4d7",
+            "7320c461ea6c1c855c0b718fb2a4b134",
+        ),
     ),
     "digits": DataSet(classes=_DIGITS, write=write_digits),
 }
@@ -107,24 +118,5 @@ def fetch(name: str, folder: Path, own_mirror: str | None = None) -> None:
     elif write := DATA_SETS[name].write:
         write(folder)
     else:
-        transfer.fetch(name, checksums(name), mirrors(name), folder, own_mirror)
-
-
-def checksums(name: str) -> dict[str, Checksum]:
-    """Return the checksum of each file of a data set that torchvision knows."""
-    found = {file: Checksum("md5", md5) for file, md5 in _torchvision(name).resources}
-    for file, sha256 in DATA_SETS[name].sha256.items():
-        found[file] = Checksum("sha256", sha256)
-    return found
-
-
-def mirrors(name: str) -> list[str]:
-    """Return the public base URLs of a data set that torchvision knows."""
-    return [*_torchvision(name).mirrors, *MORE.get(name, [])]
-
-
-def _torchvision(name: str) -> Any:
-    # Four seconds, and the other stages need only the table above.
-    from torchvision import datasets
-
-    return getattr(datasets, DATA_SETS[name].torchvision)
+        checksums = DATA_SETS[name].checksums
+        transfer.fetch(name, checksums, MIRRORS[name], folder, own_mirror)

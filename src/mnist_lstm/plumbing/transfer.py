@@ -12,7 +12,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -53,7 +53,7 @@ class TransferError(Exception):
 
 def fetch(
     name: str,
-    checksums: dict[str, Checksum],
+    checksums: Mapping[str, Checksum],
     mirrors: list[str],
     folder: Path,
     own_mirror: str | None = None,
