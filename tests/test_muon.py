@@ -3,6 +3,7 @@ import torch
 
 from defaults import model_params, train_params
 from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.training import muon
 from mnist_lstm.training.muon import Muon, make_optimizer, orthogonalize
 from mnist_lstm.training.optimizer import AdamW
 
@@ -26,23 +27,24 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     found = orthogonalize((u * spread) @ v.mT, dtype)
     assert found.dtype == torch.float32
     values = singular_values(found)
-    assert 0.66 < values.min() <= values.max() < 1.25
+    assert 0.67 < values.min() <= values.max() < 1.36
     turned = u.mT @ found @ v  # diagonal where the vectors are the same
     off = turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))
-    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.1}[dtype]
+    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.15}[dtype]
 
 
 @pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize("shape", SHAPES[:3])
 def test_each_matrix_is_orthogonalized_as_by_pytorch(shape, dtype):
-    """Its iterations are in bfloat16, one matrix after the other, without Gram's form."""
+    """Its iterations, in bfloat16, take a matrix at a time, without Gram's form."""
     from torch.optim._muon import _zeropower_via_newtonschulz as theirs
 
     torch.manual_seed(0)
     x = torch.randn(shape)
-    expected = [theirs(m, (3.4445, -4.7750, 2.0315), 5, 1e-7).float() for m in x]
-    apart = orthogonalize(x, dtype) - torch.stack(expected)
-    assert apart.norm() < 0.06 * torch.stack(expected).norm()
+    iteration = (1.875, -1.25, 0.375)  # converges to 1
+    expected = torch.stack([theirs(m, iteration, 12, 1e-7).float() for m in x])
+    found = orthogonalize(x, dtype, (iteration,) * 6, (iteration,) * 6)
+    assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize("dtype", BOTH)
@@ -80,6 +82,18 @@ def twins(precision="fp32"):
     return ours, theirs
 
 
+def test_bfloat16_is_for_wide_matrices_of_a_model_that_computes_in_it(monkeypatch):
+    used = []
+    monkeypatch.setattr(muon, "orthogonalize", lambda x, dtype: used.append(dtype) or x)
+    params = train_params(optimizer="muon")
+    for precision in ("fp32", "bf16"):
+        model = LSTMClassifier(model_params(hdim=256, n_layer=1), precision)
+        steps(make_optimizer(model, params), model, [0.01])
+    narrow, wide = torch.Size([1024, 28]), torch.Size([1024, 256])
+    assert [p.shape for p in model.rnn.parameters()][:2] == [narrow, wide]
+    assert used == [torch.float32] * 3 + [torch.bfloat16]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_is_pytorchs(precision):
     params = train_params(
@@ -93,6 +107,8 @@ def test_a_step_is_pytorchs(precision):
         momentum=0.8,
         weight_decay=0.1,
         adjust_lr_fn="original",
+        ns_coefficients=(1.875, -1.25, 0.375),  # converge to 1, where ours come near
+        ns_steps=12,
     )
     library.set_lr = lambda lr: library.param_groups[0].update(lr=5 * lr)
     steps(make_optimizer(ours, params), ours)
@@ -100,7 +116,7 @@ def test_a_step_is_pytorchs(precision):
     pairs = zip(ours.rnn.parameters(), theirs.rnn.parameters(), before, strict=True)
     for a, b, old in pairs:
         if a.ndim == 2:
-            assert (a - b).norm() < 0.06 * (a - old).norm() > 0
+            assert (a - b).norm() < 0.25 * (a - old).norm() > 0
 
 
 def test_biases_and_the_last_layer_have_the_bits_of_adamw():
