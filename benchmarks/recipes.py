@@ -308,7 +308,7 @@ def latest(times: pd.DataFrame, overrides: str) -> pd.Series | None:
 def ratio(times: pd.DataFrame, overrides: str) -> str:
     """Return a training's time as a ratio to the notebook's in one run; "": not timed."""
     row = latest(times, overrides)
-    return "" if row is None else f"{row.seconds / row.notebook_training:.2g}"
+    return "" if row is None else f"{row.seconds / row.notebook_training:#.2g}"
 
 
 def trial_table(runs: pd.DataFrame, records: pd.DataFrame, default: Params) -> str:
@@ -351,9 +351,9 @@ def sentences(recipes: dict[str, pd.DataFrame], times: pd.DataFrame) -> list[str
         row = latest(times, recipes[title].overrides.iloc[0])
         if row is not None:
             told.append(
-                f"{title} trains in {row.seconds / row.notebook_training:.2g} of the time "
+                f"{title} trains in {row.seconds / row.notebook_training:#.2g} of the time "
                 "in which the original notebook trains its five epochs, and in "
-                f"{row.seconds / row.notebook_job:.2g} of it with their evaluations"
+                f"{row.seconds / row.notebook_job:#.2g} of it with their evaluations"
             )
     return told
 
