@@ -359,6 +359,13 @@ def test_what_memory_cannot_hold_is_one_line_that_says_what_to_lower(params, on)
     assert ("CUDA" in caught.value.code) == (on == "cuda")
 
 
+def test_what_does_not_fit_is_one_line_where_params_were_spoilt_meanwhile(params):
+    Path("params.yaml").write_text("<<<<<<< HEAD\n")
+    with pytest.raises(SystemExit) as caught:
+        script.run(lambda: torch.empty(2**60), lower=("train.batch_size",))
+    assert caught.value.code == "error: out of memory"
+
+
 @pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
 def test_cudas_libraries_without_memory_are_one_line_too(library):
     def main():

@@ -220,10 +220,13 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _values(keys: Sequence[str]) -> dict[str, object]:
-    """Return the values of ``keys`` in params.yaml."""
+    """Return the values of ``keys`` in params.yaml; none if it was spoilt meanwhile."""
     # Not above: it takes a moment, in which Ctrl-C would print a traceback.
     from mnist_lstm.plumbing.params import load_params
 
-    values = load_params().model_dump() if keys else {}
+    try:
+        values = load_params().model_dump() if keys else {}
+    except UserError:
+        return {}
     pairs = {key: key.split(".") for key in keys}
     return {key: values[section][leaf] for key, (section, leaf) in pairs.items()}
