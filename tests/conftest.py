@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,11 @@ from sandbox import create
 
 # The tests read the project's files by their names there.
 os.chdir(Path(__file__).parent.parent)
+
+# A shell's background job ignores Ctrl-C, one of nohup a closed terminal, and so would all
+# that a test starts, and then waits for.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Tiny models gain nothing from threads, and lose much where other work shares the cores.
 torch.set_num_threads(1)
