@@ -24,6 +24,7 @@ def may_mount():
         ("models", "4k", "models/model.safetensors"),
     ],
 )
+@pytest.mark.long
 def test_training_on_a_full_disk_is_one_line_and_resumes_once_there_is_room(
     prepared, finished, tmp_path, folder, room, file
 ):

@@ -89,6 +89,7 @@ def test_any_number_of_workers_writes_the_same_bytes(project, precision, optimiz
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.long
 def test_neither_dvc_nor_its_lock_knows_how_many_there_were(project, whole):
     output = project.run("dvc", "repro", "train", TRAIN_WORKERS="2")
     assert "1 threads" in output
@@ -268,6 +269,7 @@ def _other_code(project):
 
 
 @pytest.mark.parametrize("change", [_other_data, _no_data, _other_code])
+@pytest.mark.long
 def test_a_host_with_other_code_or_data_is_named(project, tmp_path, change):
     other = project.copy(tmp_path / "other host")
     says = change(other)
@@ -352,6 +354,7 @@ def test_torchrun_starts_again_by_itself_what_a_dead_worker_ended(project, whole
         assert made[path] == whole[path]
 
 
+@pytest.mark.long
 def test_when_dvc_dies_its_workers_save_and_end(project, whole):
     with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
         trainers = workers_of(dvc)

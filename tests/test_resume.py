@@ -136,6 +136,7 @@ def test_a_training_that_ended_and_was_not_recorded_is_not_trained_again(project
 @pytest.mark.parametrize(
     "told", [{"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}]
 )
+@pytest.mark.long
 def test_a_run_does_not_resume_under_other_arithmetic(project, told):
     """It would end with bytes that no run has."""
     project.set_params({"train": {"precision": "fp32"}})  # in bf16, MKL computes nothing
@@ -181,6 +182,7 @@ def test_without_a_whole_checkpoint_it_starts_from_scratch_and_says_so(project, 
     assert results(project) == results(finished)
 
 
+@pytest.mark.long
 def test_changed_params_start_from_scratch_say_so_and_the_way_back_resumes(
     project, finished
 ):
@@ -198,6 +200,7 @@ def test_changed_params_start_from_scratch_say_so_and_the_way_back_resumes(
     )
 
 
+@pytest.mark.long
 def test_changed_code_and_data_start_from_scratch_and_say_so(project, finished):
     killed(project, signal.SIGINT, 1, "train")
     module = project.path / "src/mnist_lstm/training/loop.py"

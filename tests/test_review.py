@@ -511,6 +511,7 @@ def test_a_report_of_any_size_fits_a_comment_and_says_what_it_left_out(project, 
 # The figures, on GitHub
 
 
+@pytest.mark.long
 def test_on_github_the_figures_that_differ_stand_side_by_side(project):
     write(project, "plots/confusion.png", "\x89PNG another")
     (project.path / "plots/mistakes.png").unlink()

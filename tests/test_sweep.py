@@ -120,6 +120,7 @@ def test_what_came_back_can_be_applied_with_its_model(swept, tmp_path):
     assert copy.text("models/model.txt").startswith("12 of ")
 
 
+@pytest.mark.long
 def test_a_trial_whose_actor_is_killed_runs_again(project, hosts):
     address, _, probe = hosts
     command = (*SWEEP, "-S", "model.hdim=77", "--address", address)
@@ -418,6 +419,7 @@ def test_the_line_that_pins_gpus_to_the_workers_of_dvcs_queue(project, probe):
     assert set(re.findall(r"devices (\S+)", logs)) == {"0", "1", "2", "3"}
 
 
+@pytest.mark.long
 def test_a_job_of_slurms_array_pushes_its_experiment(project, probe):
     """Its body, with what Slurm sets; the array itself is Slurm's."""
     project.git("init", "--quiet", "--bare", "../there.git")
