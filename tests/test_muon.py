@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from mnist_lstm.training.optimizer import AdamW
 
 SHAPES = [(3, 1024, 256), (1, 1024, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
 BOTH = [torch.float32, torch.bfloat16]
+CONVERGING = (1.875, -1.25, 0.375)  # to 1 where iterations are many
 
 
 def singular_values(x):
@@ -30,7 +33,8 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     assert 0.67 < values.min() <= values.max() < 1.36
     turned = u.mT @ found @ v  # diagonal where the vectors are the same
     off = turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))
-    assert off.abs().max() < {torch.float32: 1e-4, torch.bfloat16: 0.15}[dtype]
+    wide = min(rows, columns) > 128  # all others are orthogonalized in float32
+    assert off.abs().max() < (1e-4 if dtype is torch.float32 else 0.1 if wide else 0.15)
 
 
 @pytest.mark.parametrize("dtype", BOTH)
@@ -41,9 +45,8 @@ def test_each_matrix_is_orthogonalized_as_by_pytorch(shape, dtype):
 
     torch.manual_seed(0)
     x = torch.randn(shape)
-    iteration = (1.875, -1.25, 0.375)  # converges to 1
-    expected = torch.stack([theirs(m, iteration, 12, 1e-7).float() for m in x])
-    found = orthogonalize(x, dtype, (iteration,) * 6, (iteration,) * 6)
+    expected = torch.stack([theirs(m, CONVERGING, 12, 1e-7).float() for m in x])
+    found = orthogonalize(x, dtype, (CONVERGING,) * 6, (CONVERGING,) * 6)
     assert (found - expected).norm() < 0.02 * expected.norm()
 
 
@@ -95,7 +98,9 @@ def test_bfloat16_is_for_wide_matrices_of_a_model_that_computes_in_it(monkeypatc
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_step_is_pytorchs(precision):
+def test_a_step_is_pytorchs(precision, monkeypatch):
+    runs = {"first": (CONVERGING,) * 6, "second": (CONVERGING,) * 6}
+    monkeypatch.setattr(muon, "orthogonalize", partial(orthogonalize, **runs))
     params = train_params(
         optimizer="muon", lr=0.01, muon_lr=0.05, momentum=0.8, weight_decay=0.1
     )
@@ -107,7 +112,7 @@ def test_a_step_is_pytorchs(precision):
         momentum=0.8,
         weight_decay=0.1,
         adjust_lr_fn="original",
-        ns_coefficients=(1.875, -1.25, 0.375),  # converge to 1, where ours come near
+        ns_coefficients=CONVERGING,
         ns_steps=12,
     )
     library.set_lr = lambda lr: library.param_groups[0].update(lr=5 * lr)
@@ -116,7 +121,7 @@ def test_a_step_is_pytorchs(precision):
     pairs = zip(ours.rnn.parameters(), theirs.rnn.parameters(), before, strict=True)
     for a, b, old in pairs:
         if a.ndim == 2:
-            assert (a - b).norm() < 0.25 * (a - old).norm() > 0
+            assert (a - b).norm() < 0.06 * (a - old).norm() > 0
 
 
 def test_biases_and_the_last_layer_have_the_bits_of_adamw():

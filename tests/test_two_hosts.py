@@ -52,11 +52,10 @@ def start(pair, projects, **env):
 @pytest.mark.parametrize(
     "delay",
     [
-        pytest.param(0, id="a cable"),
+        pytest.param(0, id="a cable", marks=pytest.mark.long),
         pytest.param(0.01, id="20 ms there and back", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.long
 def test_two_hosts_train_to_the_bytes_of_one(project, whole, tmp_path, delay):
     other = project.copy(tmp_path / "other host")
     with hosts.two_hosts(delay) as pair:
