@@ -23,7 +23,7 @@ from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.picture import open_picture, prepare
 from mnist_lstm.plumbing import script
 from mnist_lstm.splits import to_input
-from strokes import DIGITS, PAPER
+from strokes import DIGITS, PAPER, draw
 
 N_PHOTO = 3  # of each digit in each font
 N_DRAWING = 30  # of each digit
@@ -52,12 +52,12 @@ def told(name: str, n: int, wrong: Counter[str]) -> str:
 
 @torch.inference_mode()
 def misread(
-    model: LSTMClassifier, picture: Callable[[int, int], bytes], n: int
+    model: LSTMClassifier, make: Callable[[int, int], bytes], n: int
 ) -> Counter[str]:
-    """Return how often ``model`` reads a picture(digit, seed) wrong, by "4 as 9"."""
+    """Return how often ``model`` reads a picture, make(digit, seed), wrong, by "4 as 9"."""
     wrong: Counter[str] = Counter()
     for seed in range(n):
-        pictures = [open_picture(picture(digit, seed)) for digit in range(10)]
+        pictures = [open_picture(make(digit, seed)) for digit in range(10)]
         images = torch.from_numpy(np.stack([prepare(picture) for picture in pictures]))
         read = model(to_input(images)).argmax(1).tolist()
         wrong.update(f"{a} as {b}" for a, b in enumerate(read) if a != b)
@@ -73,16 +73,10 @@ def drawing(digit: int, seed: int) -> bytes:
         [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
     )
     shape = rotation @ [[wide, slant], [0, 1]]
-    zoom = 4  # Pillow's lines have no soft edges: they are drawn large
-    paper = Image.new("L", (zoom * PAPER, zoom * PAPER), 255)
-    draw = ImageDraw.Draw(paper)
-    for stroke in DIGITS[digit]:
-        points = zoom * ((np.array(stroke) - PAPER / 2) @ shape.T + PAPER / 2)
-        draw.line([tuple(point) for point in points], 0, round(zoom * pen), "curve")
-        for point in points:
-            draw.circle(tuple(point), zoom * pen / 2, 0)
+    centre = PAPER / 2
+    strokes = [(np.array(s) - centre) @ shape.T + centre for s in DIGITS[digit]]
     data = io.BytesIO()
-    paper.resize((PAPER, PAPER), Image.Resampling.BOX).save(data, "PNG")
+    draw(strokes, pen).save(data, "PNG")
     return data.getvalue()
 
 

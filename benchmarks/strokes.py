@@ -5,6 +5,9 @@ not how MNIST's writers wrote: a 1 with a flag, a crossed 7, an open 4.
 """
 
 import math
+from collections.abc import Iterable
+
+from PIL import Image, ImageDraw
 
 Point = tuple[float, float]  # x, rightward, and y, downward
 PAPER = 280  # pixels, either way
@@ -38,3 +41,22 @@ DIGITS: dict[int, list[list[Point]]] = {
     8: [[*arc(140, 94, 44, 40, 300, -60), *arc(138, 184, 54, 48, 300, 640)]],
     9: [[*arc(138, 102, 48, 44, -20, -380), (186, 110), (180, 170), (172, 234)]],
 }
+
+
+def draw(
+    strokes: Iterable[Iterable[Point]],
+    pen: float,
+    side: int = PAPER,
+    ink: int = 0,
+    paper: int = 255,
+) -> Image.Image:
+    """Return a grey picture of ``side`` pixels: ``strokes`` of a round ``pen``."""
+    zoom = 4 * side / PAPER  # Pillow's lines have no soft edges: they are drawn large
+    picture = Image.new("L", (4 * side, 4 * side), paper)
+    canvas = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        points = [(zoom * x, zoom * y) for x, y in stroke]
+        canvas.line(points, ink, round(zoom * pen), "curve")
+        for point in points:
+            canvas.circle(point, zoom * pen / 2, ink)
+    return picture.resize((side, side), Image.Resampling.BOX)

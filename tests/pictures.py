@@ -3,24 +3,14 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from strokes import DIGITS
+from strokes import DIGITS, draw
 
 
 def drawn(digit, side=280, pen=22, ink=0, paper=255):
     """Return a grey picture of ``side`` pixels: a digit of our own hand."""
-    big = 4 * side  # Pillow's lines have no soft edges
-    picture = Image.new("L", (big, big), paper)
-    draw = ImageDraw.Draw(picture)
-    unit, wide = big / 280, pen * big / 280
-    for stroke in DIGITS[digit]:
-        points = [(x * unit, y * unit) for x, y in stroke]
-        draw.line(points, fill=ink, width=round(wide), joint="curve")
-        for x, y in points:
-            box = (x - wide / 2, y - wide / 2, x + wide / 2, y + wide / 2)
-            draw.ellipse(box, fill=ink)
-    return picture.resize((side, side), Image.Resampling.BOX)
+    return draw(DIGITS[digit], pen, side, ink, paper)
 
 
 def photographed(digit, seed=0, width=1200, height=900, pen=10):
