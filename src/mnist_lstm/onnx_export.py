@@ -12,7 +12,7 @@ from typing import Any
 
 import onnx
 import torch
-from onnxscript import optimizer
+from torch import Tensor, nn
 
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import ExportError
@@ -48,7 +48,7 @@ def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
     with warnings.catch_warnings(action="ignore"):  # PyTorch's, about itself
         program = torch.onnx.export(
-            model,
+            _OnnxClassifier(model).eval(),
             (x,),
             dynamo=True,
             opset_version=OPSET,
@@ -56,12 +56,9 @@ def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
             output_names=["logits"],
             dynamic_shapes={"x": {0: "N", 1: "L"}},
             verbose=False,
-            optimize=False,  # but below, the weights as well
+            optimize=False,  # nothing is left to simplify
         )
     assert program is not None  # it is for the older exporter
-    # The weights in ONNX's order of the gates, as constants: not every runtime takes an
-    # LSTM whose weights are computed.
-    optimizer.optimize_ir(program.model, input_size_limit=_MOST, output_size_limit=_MOST)
     graph = program.model_proto
     _clear_notes(graph)
     graph.ClearField("producer_version")
@@ -69,6 +66,63 @@ def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
     _document(graph, classes)
     onnx.checker.check_model(graph, full_check=True)
     return graph
+
+
+class _OnnxClassifier(nn.Module):
+    """The classifier with ONNX's own LSTM, of which the exporter makes one node a layer.
+
+    Of ``nn.LSTM`` it would trace loops, for seconds, and make a dozen nodes a layer.
+    """
+
+    def __init__(self, model: LSTMClassifier):
+        super().__init__()
+        self.layers = nn.ModuleList(_OnnxLSTM(*layer) for layer in model.rnn.all_weights)
+        self.lin = model.lin
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits: [N x L x Q] => [N x ydim]."""
+        x = x.transpose(0, 1)
+        for layer in self.layers:
+            x = layer(x)
+        return self.lin(x[-1])
+
+
+class _OnnxLSTM(nn.Module):
+    """A layer of an LSTM that the exporter writes as ONNX defines it; it computes nothing.
+
+    Source: https://onnx.ai/onnx/operators/onnx__LSTM.html
+    """
+
+    W: Tensor
+    R: Tensor
+    B: Tensor
+
+    def __init__(self, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor):
+        super().__init__()
+        w, r, b, b_r = (_as_onnx_orders(v.detach()) for v in (w_ih, w_hh, b_ih, b_hh))
+        self.register_buffer("W", w.unsqueeze(0))  # of the one direction
+        self.register_buffer("R", r.unsqueeze(0))
+        self.register_buffer("B", torch.cat([b, b_r]).unsqueeze(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs after each step: [L x N x Q] => [L x N x D]."""
+        length, n, _ = x.shape
+        hdim = self.R.shape[2]
+        y = torch.onnx.ops.symbolic(
+            "LSTM",
+            [x, self.W, self.R, self.B],
+            {"hidden_size": hdim},
+            dtype=x.dtype,
+            shape=(length, 1, n, hdim),
+            version=OPSET,
+        )
+        return y.squeeze(1)
+
+
+def _as_onnx_orders(gates: Tensor) -> Tensor:
+    """Return weights or biases of the gates [4D x ...], i f g o in PyTorch, as i o f g."""
+    i, f, g, o = gates.chunk(4)
+    return torch.cat([i, o, f, g])
 
 
 def _clear_notes(message: Any) -> None:
