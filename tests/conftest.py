@@ -1,5 +1,6 @@
 """What several tests share: a small split, a terminal, sandboxes, a skip without a GPU."""
 
+import fcntl
 import io
 import json
 import os
@@ -16,7 +17,7 @@ from defaults import DIGITS, TINY
 from mnist_lstm.device import _lacks_for_bf16
 from mnist_lstm.plumbing import progress
 from mnist_lstm.splits import Split
-from sandbox import create
+from sandbox import Sandbox, create
 
 # The tests read the project's files by their names there.
 os.chdir(Path(__file__).parent.parent)
@@ -80,12 +81,39 @@ def terminal(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
+def once(tmp_path_factory):
+    """Return a function that makes a sandbox once for all workers of pytest-xdist.
+
+    What runs in one worker's copy of it must not be seen by another.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def once(name, make):
+        done = shared / f"{name}-done"
+        with (shared / f"{name}-lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+            if not done.exists():
+                make(shared / f"{name}-new")
+                (shared / f"{name}-new").rename(done)
+        return Sandbox(done).copy(tmp_path_factory.mktemp(name) / "project")
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def built(once):
     """The project after ``dvc repro`` on `digits`, committed; only to be read."""
-    params = TINY | {"data": {"name": "digits"}}
-    sandbox = create(tmp_path_factory.mktemp("built") / "project", params)
-    sandbox.output = sandbox.dvc("repro")
-    sandbox.commit("The first run")
+
+    def make(path):
+        sandbox = create(path, TINY | {"data": {"name": "digits"}})
+        output = sandbox.dvc("repro")
+        sandbox.commit("The first run")
+        (path / ".git/output").write_text(output)
+
+    sandbox = once("built", make)
+    sandbox.output = sandbox.text(".git/output")
     return sandbox
 
 
@@ -96,30 +124,38 @@ def copy(built, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def changed(built, tmp_path_factory):
+def changed(built, once):
     """A copy in which ``dvc exp run -S model.hdim=24`` has run and is committed."""
-    sandbox = built.copy(tmp_path_factory.mktemp("changed") / "project")
-    sandbox.output = sandbox.dvc("exp", "run", "-S", "model.hdim=24")
-    sandbox.diff = json.loads(sandbox.dvc("metrics", "diff", "--json"))
-    sandbox.commit("A wider model")
+
+    def make(path):
+        sandbox = built.copy(path)
+        output = sandbox.dvc("exp", "run", "-S", "model.hdim=24")
+        diff = sandbox.dvc("metrics", "diff", "--json")
+        sandbox.commit("A wider model")
+        (path / ".git/output").write_text(output)
+        (path / ".git/diff").write_text(diff)
+
+    sandbox = once("changed", make)
+    sandbox.output = sandbox.text(".git/output")
+    sandbox.diff = json.loads(sandbox.text(".git/diff"))
     return sandbox
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
+def prepared(once):
     """The project with its data prepared, and 12 epochs to be trained; to be copied."""
-    params = TINY | {
-        "data": {"name": "digits"},
-        "train": TINY["train"] | {"epochs": 12, "batch_size": 8},
-    }
-    sandbox = create(tmp_path_factory.mktemp("prepared") / "project", params)
-    sandbox.dvc("repro", "prepare", "describe")
-    return sandbox
+
+    def make(path):
+        params = TINY | {
+            "data": {"name": "digits"},
+            "train": TINY["train"] | {"epochs": 12, "batch_size": 8},
+        }
+        create(path, params).dvc("repro", "prepare", "describe")
+
+    return once("prepared", make)
 
 
 @pytest.fixture(scope="session")
-def finished(prepared, tmp_path_factory):
+def finished(prepared, once):
     """The project after a training that nothing interrupted; only to be read."""
-    sandbox = prepared.copy(tmp_path_factory.mktemp("finished") / "project")
-    sandbox.dvc("repro", "train")
-    return sandbox
+    return once("finished", lambda path: prepared.copy(path).dvc("repro", "train"))

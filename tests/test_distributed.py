@@ -69,10 +69,8 @@ def workers_of(process):
     raise AssertionError("no workers")
 
 
-@pytest.mark.parametrize(
-    ("precision", "optimizer"),
-    [("fp32", "muon"), pytest.param("bf16", "adamw", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "muon"), ("bf16", "adamw")])
+@pytest.mark.long
 def test_any_number_of_workers_writes_the_same_bytes(project, precision, optimizer):
     """With all that draws or keeps something on."""
     if precision == "bf16" and not device._has_lstm_in_bf16():
@@ -151,7 +149,10 @@ def test_one_worker_imports_nothing_of_torch_distributed():
             {"shards": 65536},
             "train.shards must be at most train.batch_size (64), got 65536",
         ),
-        (2, {}, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
+        pytest.param(
+            *(2, {}, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
+            marks=pytest.mark.long,
+        ),
         ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
         (2, {"lr": -1.0}, "train.lr must be a number > 0 and < 1e37, got -1.0"),
     ],
@@ -195,6 +196,7 @@ for _ in range(60):
 """
 
 
+@pytest.mark.long
 def test_workers_that_have_nothing_left_to_do_end_in_peace(tmp_path):
     """Without leaving the process group, two in three of these runs end by SIGABRT."""
     script = tmp_path / "leaves.py"

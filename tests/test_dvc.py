@@ -220,6 +220,7 @@ def test_a_queued_sweep_runs_the_code_that_was_queued(copy):
     ]
 
 
+@pytest.mark.long
 def test_a_change_in_the_figures_only_draws(copy):
     figures = copy.path / "src/mnist_lstm/figures.py"
     figures.write_text(
@@ -236,6 +237,7 @@ def test_a_change_in_the_figures_only_draws(copy):
     assert copy.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=-1", ok=False)
     assert "error: params.yaml: train.lr must be a number > 0 and < 1e37, got -1" in output

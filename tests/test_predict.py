@@ -124,6 +124,7 @@ def test_show_draws_what_the_model_saw(predict, tmp_path):
     assert width > height > 200
 
 
+@pytest.mark.long
 def test_show_draws_the_first_of_many_pictures_and_says_so(predict, tmp_path):
     shown = tmp_path / "shown.png"
     done = predict("--show", shown, *["three.png"] * 51)

@@ -97,6 +97,7 @@ def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(
     assert results(project) == results(finished)
 
 
+@pytest.mark.long
 def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     """No one would record what it makes, and the next `dvc repro` would meet it."""
     output = killed(project, signal.SIGKILL, 5, "train", kill=os.kill)
@@ -158,6 +159,7 @@ def test_ctrl_c_is_one_line_and_status_130(project, command):
     assert [line[:6] for line in more] == (["ERROR:"] if command == "tools/repro" else [])
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(project, finished):
     killed(project, signal.SIGINT, 5, "train")
     _, newest = sorted((project.path / "checkpoints").glob("*/0*.safetensors"))
@@ -171,6 +173,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(project, finished):
     assert results(project) == results(finished)
 
 
+@pytest.mark.long
 def test_without_a_whole_checkpoint_it_starts_from_scratch_and_says_so(project, finished):
     killed(project, signal.SIGINT, 1, "train")
     saved = [*project.path.glob("checkpoints/*/0*.safetensors")]  # one or two
