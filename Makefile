@@ -20,7 +20,7 @@ PYTEST := python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reord
 test: .venv/installed
 	$(PYTEST) -m "not long and not slow"
 
-# What takes 10 seconds a test or more: CI runs it, too.
+# What takes some 8 seconds a test or more: CI runs it, too.
 long: .venv/installed
 	$(PYTEST) -m long
 

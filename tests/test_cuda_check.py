@@ -107,7 +107,9 @@ def wait_until(condition, seconds=60):
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no Linux")
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_ends_all_that_it_started_and_leaves_nothing(data, tmp_path, signum):
     (tmp_path / "scratch").mkdir()
     env = {"TMPDIR": str(tmp_path / "scratch")}

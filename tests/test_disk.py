@@ -49,6 +49,7 @@ def test_training_on_a_full_disk_is_one_line_and_resumes_once_there_is_room(
 
 
 @pytest.mark.skipif(not may_mount(), reason="no file system may be mounted here")
+@pytest.mark.long
 def test_preparing_on_a_full_disk_leaves_nothing_half_written(prepared, tmp_path):
     project = prepared.copy(tmp_path / "project")
     project.set_params({"prepare": {"valid_size": 100}})

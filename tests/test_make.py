@@ -244,6 +244,7 @@ def in_use(project, process):
 
 
 @pytest.mark.parametrize("command", [["true"], ["sleep", "60"]])
+@pytest.mark.long
 def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy, command):
     """Nobody has waited for it, or another program has its number now."""
     with subprocess.Popen(command) as process:

@@ -78,8 +78,8 @@ def test_each_epoch_is_told_as_it_ends(project):
     ("signum", "says"),
     [
         (signal.SIGKILL, None),
-        (signal.SIGINT, "interrupted"),
-        (signal.SIGTERM, "terminated"),
+        pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, "terminated", marks=pytest.mark.long),
     ],
 )
 def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(
@@ -121,6 +121,7 @@ def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):
     assert not (project.path / "models").exists()
 
 
+@pytest.mark.long
 def test_a_training_that_ended_and_was_not_recorded_is_not_trained_again(project, finished):
     """As after a kill, or on a full disk, while DVC records it."""
     project.run("python", "stages/train.py", PYTHONPATH="src")
@@ -216,6 +217,7 @@ def test_changed_code_and_data_start_from_scratch_and_say_so(project, finished):
     )
 
 
+@pytest.mark.long
 def test_of_two_at_once_each_ends_well_or_is_refused_by_dvc(project, finished):
     with started(project, "train") as first, started(project, "train") as second:
         outputs = [run.communicate(timeout=120)[0] for run in (first, second)]

@@ -291,7 +291,13 @@ def test_no_name_of_a_branch_runs_or_is_mangled(project, make):
         assert not list(project.path.rglob("*pwned*")), name
 
 
-@pytest.mark.parametrize("make", ["argument", "environment", "workflow"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(pytest.param(way, marks=pytest.mark.long) for way in ("argument", "environment")),
+        "workflow",
+    ],
+)
 def test_any_name_that_git_allows_is_found(project, make):
     write(project, "params.yaml", "<<<<<<< ours\n")  # ends the review once BASE is found
     found = 0

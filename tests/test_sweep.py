@@ -224,6 +224,7 @@ def test_remotes_of_its_own_are_used_and_another_clone_runs_nothing_again(
     assert (other.path / "models/model.txt").exists()
 
 
+@pytest.mark.long
 def test_the_name_that_another_machine_pushed_first_stands(project, probe, monkeypatch):
     """Two run the same trial at the same time; to `dvc exp push` all is well."""
     monkeypatch.chdir(project.path)
