@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -326,6 +327,31 @@ def test_a_signal_after_the_last_step_still_ends_the_run(checkpointer):
         with pytest.raises(script.Stopped):
             checkpointer.finish()
     assert resumed(checkpointer) == 7
+
+
+def test_what_is_written_late_is_the_state_that_was_saved(split, tmp_path, monkeypatch):
+    """A thread writes it while the run goes on, here to its end."""
+    late = threading.Event()
+    wait_and_save = lambda *arguments: late.wait(60) and save_tensors(*arguments)  # noqa: E731
+    monkeypatch.setattr(checkpoint, "save_tensors", wait_and_save)
+    runs = []
+    for _ in range(2):
+        make_deterministic(0)
+        model = LSTMClassifier(model_params(**MODEL))
+        runs.append(Run(model, train_params(**TRAIN), augment_params()))
+    first, second = runs
+    with Checkpointer(tmp_path / KEY, first) as checkpointer:
+        steps = fit(first, split, split)
+        while len(first.losses) < 2:
+            next(steps)
+        saved = first.position
+        checkpointer.save()
+        for _ in steps:
+            pass
+        late.set()
+        checkpointer.wait()
+    with Checkpointer(tmp_path / KEY, second):
+        assert second.position == saved
 
 
 def test_a_state_of_another_form_changes_nothing(split):

@@ -257,7 +257,8 @@ class Run:
         if self.losses:
             tensors["losses"] = torch.stack(self.losses)
         tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
-        return tensors, {"epoch": self.epoch, "history": self.history}
+        # A copy: a thread writes it while the run goes on.
+        return tensors, {"epoch": self.epoch, "history": list(self.history)}
 
     def _lasting(self) -> dict[str, Tensor]:
         """Return the tensors of the state that it has at any time."""
