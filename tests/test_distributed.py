@@ -144,20 +144,21 @@ def test_one_worker_imports_nothing_of_torch_distributed():
     ("workers", "params", "says"),
     [
         pytest.param(
-            *(
-                3,
-                {},
-                "params.yaml: train.shards must be a multiple of the 3 workers, got 4",
-            ),
+            3,
+            {},
+            "params.yaml: train.shards must be a multiple of the 3 workers, got 4",
             marks=pytest.mark.long,
         ),
         pytest.param(
-            *(2, {"shards": 65536}),
+            2,
+            {"shards": 65536},
             "train.shards must be at most train.batch_size (64), got 65536",
             marks=pytest.mark.long,
         ),
         pytest.param(
-            *(2, {}, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
+            2,
+            {},
+            "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'",
             marks=pytest.mark.long,
         ),
         ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),

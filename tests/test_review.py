@@ -294,7 +294,8 @@ def test_no_name_of_a_branch_runs_or_is_mangled(project, make):
 @pytest.mark.parametrize(
     "make",
     [
-        *(pytest.param(way, marks=pytest.mark.long) for way in ("argument", "environment")),
+        pytest.param("argument", marks=pytest.mark.long),
+        pytest.param("environment", marks=pytest.mark.long),
         "workflow",
     ],
 )
