@@ -51,7 +51,14 @@ ALL_ON = {
         "label_smoothing": 0.1,
         "ema": 0.9,
     },
-    "augment": {"rotation": 10, "scale": 0.1, "shear": 0.1, "shift": 0.1, "elastic": 0.5},
+    "augment": {
+        "rotation": 10,
+        "scale": 0.1,
+        "shear": 0.1,
+        "shift": 0.1,
+        "elastic": 0.5,
+        "fade": 0.5,
+    },
 }
 
 

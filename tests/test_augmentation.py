@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from defaults import augment_params
-from mnist_lstm.training.augmentation import _KNOTS, _elastic, augment
+from mnist_lstm.training.augmentation import _KNOTS, _elastic, augment, strength_at
 
 
 @pytest.fixture
@@ -15,6 +15,11 @@ def dots():
     x = torch.zeros(2000, 29, 29)
     x[:, 13:16, 21:24] = 1
     return x
+
+
+def distorted(x, share=1.0, **amplitudes):
+    """Return images ``x`` as augmented by the ``share`` of ``amplitudes``."""
+    return augment(x, augment_params(**amplitudes), torch.tensor(share))
 
 
 def centres(x):
@@ -27,12 +32,12 @@ def centres(x):
 
 def test_without_amplitudes_nothing_is_changed_or_drawn(dots):
     before = torch.get_rng_state()
-    assert augment(dots, augment_params()) is dots
+    assert distorted(dots, fade=0.5) is dots
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_turn_is_of_the_degrees_asked_for_either_way(dots):
-    right, below = centres(augment(dots, augment_params(rotation=30)))
+    right, below = centres(distorted(dots, rotation=30))
     angles = torch.atan2(below, right).rad2deg()
     assert -30.2 < angles.min() < -29.5
     assert 29.5 < angles.max() < 30.2
@@ -43,14 +48,14 @@ def test_a_turn_is_of_the_degrees_asked_for_either_way(dots):
 
 
 def test_a_shift_is_of_the_share_of_the_size_each_way(dots):
-    right, below = centres(augment(dots, augment_params(shift=0.1)))
+    right, below = centres(distorted(dots, shift=0.1))
     assert 2.8 < (right - 8).abs().max() < 2.91
     assert 2.8 < below.abs().max() < 2.91
     assert torch.corrcoef(torch.stack([right, below]))[0, 1].abs() < 0.12
 
 
 def test_a_scale_moves_what_lies_off_the_middle(dots):
-    right, below = centres(augment(dots, augment_params(scale=0.25)))
+    right, below = centres(distorted(dots, scale=0.25))
     assert 8 / 1.28 < right.min() < 8 / 1.23
     assert 8 / 0.74 > right.max() > 8 / 0.77
     assert below.abs().max() < 0.1
@@ -60,13 +65,13 @@ def test_a_shear_slides_rows_by_their_distance():
     torch.manual_seed(0)
     x = torch.zeros(2000, 29, 29)
     x[:, 21:24, 13:16] = 1  # 8 below the middle
-    right, below = centres(augment(x, augment_params(shear=0.25)))
+    right, below = centres(distorted(x, shear=0.25))
     assert 1.9 < right.abs().max() < 2.1
     torch.testing.assert_close(below, torch.full((2000,), 8.0), rtol=0.02, atol=0)
 
 
 def test_an_elastic_field_strays_by_its_pixels_smoothly(dots):
-    augmented = augment(dots, augment_params(elastic=0.7))
+    augmented = distorted(dots, elastic=0.7)
     right, below = centres(augmented)
     # between knots the field is an average, so smaller than at them
     for strays in (right - 8, below):
@@ -78,7 +83,7 @@ def test_an_elastic_field_strays_by_its_pixels_smoothly(dots):
 @pytest.mark.parametrize("size", [(28, 28), (20, 31)])
 def test_an_elastic_field_is_pytorchs_bicubic_one(size):
     torch.manual_seed(0)
-    field = _elastic(torch.zeros(5, *size), 0.7)
+    field = _elastic(torch.zeros(5, *size), 0.7, torch.ones(()))
     torch.manual_seed(0)
     knots = torch.randn(5, 2, _KNOTS, _KNOTS)
     smooth = interpolate(knots, size, mode="bicubic", align_corners=True)
@@ -88,15 +93,30 @@ def test_an_elastic_field_is_pytorchs_bicubic_one(size):
 
 
 def test_it_keeps_what_a_batch_is(dots):
-    everything = augment_params(rotation=15, scale=0.15, shear=0.2, shift=0.1, elastic=0.5)
+    everything = {"rotation": 15, "scale": 0.15, "shear": 0.2, "shift": 0.1, "elastic": 0.5}
     x = torch.rand(7, 20, 28)
-    augmented = augment(x, everything)
+    augmented = distorted(x, **everything)
     assert augmented.shape == x.shape
     assert augmented.dtype == x.dtype
     assert 0 <= augmented.min() <= augmented.max() <= 1
-    assert not torch.equal(augmented[0], augment(x[:1], everything)[0])  # drawn anew
+    assert not torch.equal(augmented[0], distorted(x[:1], **everything)[0])  # drawn anew
+
+
+@pytest.mark.parametrize("name", ["rotation", "scale", "shear", "shift", "elastic"])
+def test_a_share_of_an_amplitude_is_that_much_of_it(dots, name):
+    torch.manual_seed(1)
+    half = distorted(dots[:50], 0.5, **{name: 0.5})
+    torch.manual_seed(1)
+    torch.testing.assert_close(half, distorted(dots[:50], **{name: 0.25}))
+    assert not torch.equal(half, dots[:50])
+
+
+def test_it_fades_in_a_line_over_the_last_of_the_steps():
+    shares = [strength_at(augment_params(fade=0.4), step, 10) for step in range(10)]
+    assert shares == [1] * 7 + [0.75, 0.5, 0.25]
+    assert {strength_at(augment_params(), step, 10) for step in range(10)} == {1}
 
 
 def test_images_of_a_batch_are_augmented_each_its_own_way(dots):
-    right, _ = centres(augment(dots[:50], augment_params(rotation=math.degrees(1))))
+    right, _ = centres(distorted(dots[:50], rotation=math.degrees(1)))
     assert len(right.unique()) > 45

@@ -11,7 +11,7 @@ from mnist_lstm.device import make_deterministic, select_device
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import DivergedError
-from mnist_lstm.training import augmentation
+from mnist_lstm.training import augmentation, loop
 from mnist_lstm.training.loop import Run, fit, train_step
 
 SMALL = {"hdim": 32, "n_layer": 1}
@@ -142,6 +142,19 @@ def test_augmentation_is_for_what_is_learnt_from_alone(split):
     untrained, row = rows_of(run, split, split)
     assert row["heldout_loss"] == pytest.approx(untrained["heldout_loss"], abs=1e-5)
     assert abs(row["train_loss"] - untrained["train_loss"]) > 1e-3
+
+
+def test_augmentation_fades_over_the_last_of_the_steps(split, monkeypatch):
+    shares = []
+
+    def look(x, params, share):
+        shares.append(share.item())
+        return augmentation.augment(x, params, share)
+
+    monkeypatch.setattr(loop, "augment", look)
+    run = started(settings(), augment={"shift": 0.5, "fade": 0.5})
+    rows_of(run, split, split)
+    assert shares == pytest.approx([1] * 7 + [n / 6 for n in (5, 4, 3, 2, 1)])
 
 
 def test_the_loss_is_the_mean_over_the_images(split):

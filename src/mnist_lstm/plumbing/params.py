@@ -101,6 +101,7 @@ class AugmentParams(_Section):
     shear: Amount
     shift: Share
     elastic: Amount
+    fade: Share
 
 
 class PlotParams(_Section):

@@ -16,28 +16,38 @@ from mnist_lstm.plumbing.params import AugmentParams
 _KNOTS = 7  # an elastic field is drawn at 7 x 7 points, some 5 pixels apart
 
 
-def augment(x: Tensor, params: AugmentParams) -> Tensor:
+def strength_at(params: AugmentParams, step: int, steps: int) -> float:
+    """Return the share of each amplitude in ``step`` (from 0) of a run of ``steps``.
+
+    It is 1 until the share ``fade`` of the steps is left, and falls in a line over these.
+    """
+    fading, left = params.fade * steps, steps - step
+    return left / fading if left < fading else 1.0
+
+
+def augment(x: Tensor, params: AugmentParams, strength: Tensor) -> Tensor:
     """Return images [B x L x Q], each rotated, sheared, scaled, shifted and distorted.
 
-    What comes from outside an image is 0. Where every amplitude in ``params`` is 0, that is
-    ``x`` itself, and nothing is drawn.
+    By up to the share ``strength`` [] of each amplitude in ``params``. What comes from
+    outside an image is 0. Where every amplitude is 0, that is ``x`` itself, and nothing is
+    drawn.
     """
-    if not any(params.model_dump().values()):
+    if not any(params.model_dump(exclude={"fade"}).values()):
         return x
     images = x.unsqueeze(1)  # one channel
-    maps = _affine(len(x), params, x.device)
+    maps = _affine(len(x), params, strength)
     grid = affine_grid(maps, list(images.shape), align_corners=False)
     if params.elastic:
-        grid = grid + _elastic(x, params.elastic)
+        grid = grid + _elastic(x, params.elastic, strength)
     return grid_sample(images, grid, align_corners=False).squeeze(1)
 
 
-def _affine(n: int, params: AugmentParams, device: torch.device) -> Tensor:
+def _affine(n: int, params: AugmentParams, strength: Tensor) -> Tensor:
     """Return a map [n x 2 x 3] for each image: where each point of the result comes from.
 
     In coordinates from -1 to 1. A point is scaled, sheared, turned and shifted.
     """
-    chance = torch.empty(n, 6, device=device).uniform_(-1, 1)
+    chance = torch.empty(n, 6, device=strength.device).uniform_(-1, 1) * strength
     turn, shear, scale_x, scale_y, shift_x, shift_y = chance.unbind(1)
     turn = turn * math.radians(params.rotation)
     shear = shear * params.shear
@@ -49,14 +59,15 @@ def _affine(n: int, params: AugmentParams, device: torch.device) -> Tensor:
     return torch.stack([upper, lower]).permute(2, 0, 1)
 
 
-def _elastic(x: Tensor, pixels: float) -> Tensor:
+def _elastic(x: Tensor, pixels: float, strength: Tensor) -> Tensor:
     """Return smooth displacements [B x L x Q x 2] in coordinates from -1 to 1.
 
-    They are normal with a deviation of ``pixels`` at each knot, and smooth between knots.
+    They are normal with a deviation of ``strength`` times ``pixels`` at each knot, and
+    smooth between knots.
     The idea: Simard, Steinkraus and Platt, https://doi.org/10.1109/ICDAR.2003.1227801
     """
     n, length, q = x.shape
-    knots = torch.randn(n, 2, _KNOTS, _KNOTS, device=x.device)
+    knots = torch.randn(n, 2, _KNOTS, _KNOTS, device=x.device) * strength
     down, across = _bicubic(length, x.device), _bicubic(q, x.device)
     right, below = (down @ knots @ across.T).unbind(1)
     return torch.stack([right * (2 * pixels / q), below * (2 * pixels / length)], 3)

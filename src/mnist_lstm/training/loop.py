@@ -20,7 +20,7 @@ from mnist_lstm.plumbing.errors import DivergedError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
 from mnist_lstm.plumbing.progress import TrainingBar
 from mnist_lstm.splits import Split
-from mnist_lstm.training.augmentation import augment
+from mnist_lstm.training.augmentation import augment, strength_at
 from mnist_lstm.training.cudagraph import GraphedStep, Step
 from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers
 from mnist_lstm.training.muon import make_optimizer
@@ -70,7 +70,7 @@ def fit(
             n = run.begin_epoch(train)
             with TrainingBar(n, run.epoch, run.params.epochs, run.done) as bar:
                 for x, y in train.batches(run.params.batch_size, run.order, run.done):
-                    run.set_lr()
+                    run.begin_step()
                     loss = run.step(x, y)
                     run.end_step(loss)
                     bar.advance(len(y), loss)
@@ -116,6 +116,8 @@ class Run:
             self.ema_model.rnn.flatten_parameters()  # a copy is in pieces, slower on CUDA
         self.params = params
         self.augment = augment
+        # A graph reads it where it lies on the device.
+        self.strength = torch.ones((), device=next(model.parameters()).device)
         self.optimizer = make_optimizer(model, params)
         self.workers = workers
         step = functools.partial(train_step, self)
@@ -170,13 +172,14 @@ class Run:
 
     def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
         """Return the loss [] of the model on a batch, x: [B x L x Q] and y: int64 [B]."""
-        logits = self.model(augment(x, self.augment))
+        logits = self.model(augment(x, self.augment, self.strength))
         smoothing = self.params.label_smoothing
         return cross_entropy(logits, y, label_smoothing=smoothing, reduction=reduction)
 
-    def set_lr(self) -> None:
-        """Set the learning rate of the step to come."""
+    def begin_step(self) -> None:
+        """Set the learning rate and the strength of augmentation of the step to come."""
         taken, steps = self.taken(), self.params.epochs * self.steps
+        self.strength.fill_(strength_at(self.augment, taken, steps))
         self.optimizer.set_lr(learning_rate(self.params, taken, steps))
 
     def end_step(self, loss: Tensor) -> None:
