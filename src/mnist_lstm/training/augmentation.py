@@ -32,7 +32,7 @@ def augment(x: Tensor, params: AugmentParams, strength: Tensor) -> Tensor:
     outside an image is 0. Where every amplitude is 0, that is ``x`` itself, and nothing is
     drawn.
     """
-    if not any(params.model_dump(exclude={"fade"}).values()):
+    if not any((params.rotation, params.scale, params.shear, params.shift, params.elastic)):
         return x
     images = x.unsqueeze(1)  # one channel
     maps = _affine(len(x), params, strength)
