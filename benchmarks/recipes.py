@@ -211,7 +211,8 @@ def read_data(params: Params) -> dict[str, Split]:
         raise UserError(f"data/raw: holds {found}, needed: {params.data.name}; {advice}")
     train, test = read_splits(Path("data/raw"), DATA_SETS[found].classes)
     prepare = params.prepare
-    splits = {"test": test} | hold_out(train, prepare.valid_size, prepare.seed)
+    heldout = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
+    splits = {"test": test} | heldout
     return {name: replace(s, labels=s.labels.long()) for name, s in splits.items()}
 
 

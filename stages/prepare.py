@@ -31,7 +31,8 @@ def main() -> None:
     else:
         classes = DATA_SETS[params.data.name].classes
         train, test = read_splits(Path("data/raw"), classes)
-    splits = hold_out(train, params.prepare.valid_size, params.prepare.seed)
+    prepare = params.prepare
+    splits = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits["test"] = test
     with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():

@@ -16,12 +16,13 @@ import handwriting
 import notebook
 import recipes
 import speed
-from defaults import DEFAULT, TINY, model_params
+from defaults import DEFAULT, DIGITS, TINY, model_params
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 from mnist_lstm.plumbing.params import Params
+from mnist_lstm.preparation import hold_out, read_splits
 from mnist_lstm.training.loop import fit, start_run
 from sandbox import create
 
@@ -154,6 +155,14 @@ def test_a_recipe_that_is_no_list_of_overrides_is_refused(tmp_path, monkeypatch)
         Path("recipes/bad").write_text(text)
         with pytest.raises(UserError, match="bad: expected `-S KEY=VALUE`, got "):
             recipes.read_recipe("bad")
+
+
+def test_recipes_are_chosen_on_the_validation_split_that_is_asked_for(digits):
+    changes = ["data.name=digits", "prepare.valid_size=100", "prepare.valid_split=last"]
+    found = recipes.read_data(recipes.override(DEFAULTS, changes))
+    train, _ = read_splits(Path("data/raw"), DIGITS)
+    for name, split in hold_out(train, 100, 0, "last").items():
+        assert torch.equal(found[name].images, split.images)
 
 
 def test_runs_go_on_with_the_next_seed_and_never_mix_parameters(digits):

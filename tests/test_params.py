@@ -41,6 +41,7 @@ def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
     path.write_text(yaml.safe_dump(DEFAULT))
     params = load_params(path)
     assert (params.data.name, params.prepare.valid_size) == ("mnist", 0)
+    assert params.prepare.valid_split == "random"
     assert (params.model.hdim, params.model.n_layer) == (256, 2)
     assert (params.model.init, params.model.dropout) == ("pytorch", 0)
     assert (params.train.lr, params.train.batch_size, params.train.epochs) == (1e-3, 256, 5)
@@ -82,12 +83,18 @@ BAD = [
     ("data.name", 3, "one of mnist, fashion_mnist, kmnist, digits, own"),
     ("data.name", None, "one of mnist, fashion_mnist, kmnist, digits, own"),
     ("data.name", ["mnist"], "one of mnist, fashion_mnist, kmnist, digits, own"),
-    ("prepare", [], "a mapping with valid_size, test_size, seed, picture, height, width"),
+    (
+        "prepare",
+        [],
+        "a mapping with valid_size, valid_split, test_size, seed, picture, height, width",
+    ),
     ("prepare.valid_size", -1, SIZE),
     ("prepare.valid_size", 0.5, SIZE),
     ("prepare.valid_size", "5000", SIZE),
     ("prepare.valid_size", True, SIZE),
     ("prepare.valid_size", None, SIZE),
+    ("prepare.valid_split", "writers", "one of random, last"),
+    ("prepare.valid_split", False, "one of random, last"),
     ("prepare.test_size", 0, PART),
     ("prepare.test_size", 1, PART),
     ("prepare.test_size", 1.0, PART),

@@ -3,10 +3,11 @@ import math
 import pytest
 import torch
 
-from defaults import DIGITS
+from defaults import DIGITS, model_params
 from mnist_lstm import idx, preparation
 from mnist_lstm.datasets import FILES
 from mnist_lstm.plumbing.errors import ParamsError, PreparationError
+from mnist_lstm.splits import load_split
 
 
 @pytest.fixture
@@ -69,6 +70,38 @@ def test_the_seed_chooses_the_validation_split(split):
 
     assert torch.equal(held_out(0), held_out(0))
     assert not torch.equal(held_out(0), held_out(1))
+
+
+def test_the_last_of_each_class_are_held_out_by_its_share(raw):
+    labels = [0, 1, 0, 0, 2, 1, 0, 2, 0, 1, 0, 2, 2, 0, 0, 1, *range(3, 10), *range(3, 10)]
+    train, _ = preparation.read_splits(raw(len(labels), labels), DIGITS)
+    splits = preparation.hold_out(train, 15, seed=0, valid_split="last")
+    place = {image.numpy().tobytes(): i for i, image in enumerate(train.images)}
+    found = [place[image.numpy().tobytes()] for image in splits["valid"].images]
+    assert found == [8, 9, 10, 11, 12, 13, 14, 15, *range(23, 30)]
+    assert splits["valid"].labels.tolist() == [labels[i] for i in found]
+    kept = [place[image.numpy().tobytes()] for image in splits["train"].images]
+    assert kept == sorted({*range(30)} - {*found})
+
+
+def test_the_stage_holds_out_as_params_yaml_says(prepared, tmp_path):
+    copy = prepared.copy(tmp_path / "project")
+    copy.set_params({"prepare": {"valid_size": 100, "valid_split": "last"}})
+    copy.dvc("repro", "prepare")
+    train, _ = preparation.read_splits(copy.path / "data/raw", DIGITS)
+    params = model_params()
+    for name, split in preparation.hold_out(train, 100, 0, "last").items():
+        path = copy.path / f"data/prepared/{name}.safetensors"
+        assert torch.equal(load_split(path, params).images, split.images)
+
+
+@pytest.mark.parametrize("valid_split", ["random", "last"])
+@pytest.mark.parametrize("size", [10, 25, 50])
+def test_both_splits_hold_every_class(split, size, valid_split):
+    splits = preparation.hold_out(split, size, 0, valid_split)
+    assert len(splits["valid"]) == size
+    assert splits["train"].labels.unique().tolist() == list(range(10))
+    assert splits["valid"].labels.unique().tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("size", [1, 9, 51, 60, 1000])

@@ -321,6 +321,9 @@ RANGES = {
     "train.init: {choices: [a]}": ".*init",
     "model.init: {choices: [a]}": "model.init must be one of pytorch, keras, got 'a'",
     "prepare.valid_size: {low: 1, high: 9}": "prepare.valid_size: trials on other images",
+    "prepare.valid_split: {choices: [last]}": "prepare.valid_split: trials on other images",
+    "prepare.seed: {low: 0, high: 9}": "prepare.seed: trials on other images",
+    "data.name: {choices: [kmnist]}": "data.name: trials on other images",
     "a: [": "not YAML",
 }
 

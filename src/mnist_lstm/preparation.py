@@ -25,8 +25,17 @@ def read_splits(folder: Path, classes: tuple[str, ...]) -> tuple[Split, Split]:
     return train, test
 
 
-def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
-    """Split ``valid_size`` images off ``train``, each class by its share, by ``seed``.
+def hold_out(
+    train: Split, valid_size: int, seed: int, valid_split: str = "random"
+) -> dict[str, Split]:
+    """Split ``valid_size`` images off ``train``, each class by its share.
+
+    Args:
+        train: of any order.
+        valid_size: how many; 0: none.
+        seed: chooses the images of ``random``.
+        valid_split: ``random``, or ``last``: of each class the last. MNIST lies in its
+            writers' order, so these are of others than the rest, as the test split is.
 
     Returns:
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
@@ -43,19 +52,33 @@ def hold_out(train: Split, valid_size: int, seed: int) -> dict[str, Split]:
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
         raise ParamsError.one_image([train.classes[i] for i in single], valid_size)
+    heldout = torch.zeros(len(train), dtype=torch.bool)
+    if valid_split == "last":
+        heldout[_last(train.labels, valid_size)] = True
+    else:
+        heldout[_random(train.labels, valid_size, seed)] = True
+    parts = {"train": ~heldout, "valid": heldout}
+    return {name: train.take(part.nonzero().flatten()) for name, part in parts.items()}
+
+
+def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:
     # A second, and only where a split is asked for.
     from sklearn.model_selection import train_test_split
 
-    kept, heldout = train_test_split(
-        range(len(train)),
-        test_size=valid_size,
-        stratify=train.labels,
-        random_state=seed,
-    )
-    return {
-        "train": train.take(torch.tensor(sorted(kept))),
-        "valid": train.take(torch.tensor(sorted(heldout))),
-    }
+    images = range(len(labels))
+    _, chosen = train_test_split(images, test_size=n, stratify=labels, random_state=seed)
+    return chosen
+
+
+def _last(labels: torch.Tensor, n: int) -> torch.Tensor:
+    """Return int64 [n]: the images with most of their class before them, by share."""
+    counts = labels.bincount()
+    by_class = labels.argsort(stable=True)
+    first = counts.cumsum(0) - counts
+    place = torch.empty(len(labels), dtype=torch.float64)
+    place[by_class] = torch.arange(0.5, len(labels), dtype=place.dtype)
+    share = (place - first[labels.long()]) / counts[labels.long()]
+    return share.argsort(stable=True)[-n:]
 
 
 def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> Split:

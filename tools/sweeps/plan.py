@@ -16,6 +16,11 @@ from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
 from sweeps.errors import SweepError
 
 PARAMS = "params.yaml"
+# What says which images are learnt from and which are scored.
+_IMAGES = {
+    *("data.name", "prepare.valid_size", "prepare.valid_split"),
+    *("prepare.test_size", "prepare.seed"),
+}
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,7 @@ def read_ranges(path: Path, version: Version, fixed: Sequence[str]) -> dict[str,
         raise SweepError(f"{path}: expected a mapping of parameters to ranges")
     space = {}
     for key, given in ranges.items():
-        if key == "prepare.valid_size":
+        if key in _IMAGES:
             raise SweepError(f"{path}: {key}: trials on other images do not compare")
         try:
             space[key] = distribution(given)

@@ -50,6 +50,7 @@ class PrepareParams(_Section):
     """How the train images are split, and how own pictures become images."""
 
     valid_size: Size
+    valid_split: Literal["random", "last"]
     test_size: Part
     seed: Seed
     picture: Literal["mnist", "scale"]
