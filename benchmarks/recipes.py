@@ -313,11 +313,19 @@ def ratio(times: pd.DataFrame, overrides: str) -> str:
 
 
 def trial_table(runs: pd.DataFrame, records: pd.DataFrame, default: Params) -> str:
-    """Return a row for each trial on a validation split, as Markdown, the best first."""
+    """Return a row for each trial on a validation split, as Markdown, the best first.
+
+    Another split is another question: those on `last` are a list of their own.
+    """
     head = "epochs | recipe | what differs from it | validation accuracy | loss | seeds"
     rows = [f"| {head} |", "|---|---|---|---|---|---|"]
     trials = list(groups(runs, "valid", default, records))
-    trials.sort(key=lambda t: (" on " in t[0], t[2].epochs.iloc[0], -t[2].accuracy.mean()))
+    trials.sort(
+        key=lambda t: (
+            *(" on " in t[0], "prepare.valid_split=last" in t[1]),
+            *(t[2].epochs.iloc[0], -t[2].accuracy.mean()),
+        )
+    )
     for title, changes, group in trials:
         words = [word.partition(".")[2] for word in changes]
         shown = [f"`{w}`" for w in words if not w.startswith(("valid_size=", "epochs="))]
