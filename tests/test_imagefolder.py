@@ -16,6 +16,7 @@ from mnist_lstm.picture import MAX_PIXELS, open_picture, prepare
 from mnist_lstm.plumbing import workers
 from mnist_lstm.plumbing.errors import ImageFolderError
 from mnist_lstm.plumbing.params import PrepareParams
+from mnist_lstm.preparation import hold_out
 
 
 def read(folder, **changes):
@@ -213,6 +214,20 @@ def test_without_test_images_a_share_of_each_class_is_held_out(many, capsys):
     ]
     (many / "test/a").mkdir(parents=True)  # Git would not keep it
     assert_same((train, test), read(many, test_size=0.2))
+
+
+def test_the_last_names_of_each_class_are_held_out_for_validation(many):
+    for path in (many / "train/c").iterdir():
+        path.unlink()  # too few for both
+    train, _ = read(many)
+    place = {noise((1, j)).tobytes(): j for j in range(25)}  # of b
+    kept, heldout = (
+        [place[i.numpy().tobytes()] for i in split.images[split.labels == 1]]
+        for split in hold_out(train, 7, seed=0, valid_split="last").values()
+    )
+    assert kept == sorted(kept)
+    assert len(heldout) == 5  # of 20, for 7 of 28
+    assert max(kept) < min(heldout)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])
