@@ -315,15 +315,17 @@ def ratio(times: pd.DataFrame, overrides: str) -> str:
 def trial_table(runs: pd.DataFrame, records: pd.DataFrame, default: Params) -> str:
     """Return a row for each trial on a validation split, as Markdown, the best first.
 
-    Another split is another question: those on `last` are a list of their own.
+    Those on `valid_split: last` come after the others: they do not compare.
     """
     head = "epochs | recipe | what differs from it | validation accuracy | loss | seeds"
     rows = [f"| {head} |", "|---|---|---|---|---|---|"]
     trials = list(groups(runs, "valid", default, records))
     trials.sort(
         key=lambda t: (
-            *(" on " in t[0], "prepare.valid_split=last" in t[1]),
-            *(t[2].epochs.iloc[0], -t[2].accuracy.mean()),
+            " on " in t[0],
+            "prepare.valid_split=last" in t[1],
+            t[2].epochs.iloc[0],
+            -t[2].accuracy.mean(),
         )
     )
     for title, changes, group in trials:

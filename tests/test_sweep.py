@@ -322,6 +322,7 @@ RANGES = {
     "model.init: {choices: [a]}": "model.init must be one of pytorch, keras, got 'a'",
     "prepare.valid_size: {low: 1, high: 9}": "prepare.valid_size: trials on other images",
     "prepare.valid_split: {choices: [last]}": "prepare.valid_split: trials on other images",
+    "prepare.test_size: {low: 0.1, high: 0.2}": "prepare.test_size: trials on other images",
     "prepare.seed: {low: 0, high: 9}": "prepare.seed: trials on other images",
     "data.name: {choices: [kmnist]}": "data.name: trials on other images",
     "a: [": "not YAML",
