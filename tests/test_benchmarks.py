@@ -379,8 +379,10 @@ def test_the_pages_tell_what_the_runs_say():
 def test_the_log_tells_how_long_runs_end():
     trials = {
         tuple(differ): group
-        for name, differ, group in recipes.groups(recipes.read_runs(), "valid", DEFAULTS)
-        if name == "`record`" and group.epochs.iloc[0] == 20
+        for name, differ, group in recipes.groups(
+            recipes.read_runs(), "valid", DEFAULTS, RECORDS
+        )
+        if name == "`record` of 2026-11-25" and group.epochs.iloc[0] == 20
     }
     epochs = "train.epochs=20"
     plain = trials["prepare.valid_size=5000", epochs, "augment.elastic=0"]
