@@ -1,7 +1,7 @@
-"""Fetch the four IDX files of ``data.name`` into ``data/raw/``, checked by checksum.
+"""Fetch the files of ``data.name`` into ``data/raw/``, checked by checksum.
 
-Reads a mirror (``DATA_MIRROR`` first, then the public ones) or, for ``digits``, what comes
-with scikit-learn; writes ``data/raw/``.
+Reads a mirror (``DATA_MIRROR`` first, then the public ones); writes ``data/raw/``. Of
+``digits``, which come with scikit-learn, and of ``own`` there is nothing to fetch.
 Alone: ``python stages/download.py``.
 """
 

@@ -1,4 +1,4 @@
-"""Decode the IDX files or own pictures, split off a validation set, write tensors.
+"""Decode the data set or own pictures, split off a validation set, write tensors.
 
 Reads ``data/raw/`` or, where ``data.name`` is own, ``own/``; writes
 ``data/prepared/{train,valid,test}.safetensors`` (no ``valid`` where
@@ -11,7 +11,7 @@ script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to im
 
 from pathlib import Path
 
-from mnist_lstm.datasets import DATA_SETS, OWN
+from mnist_lstm.datasets import OWN
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.preparation import hold_out, read_splits
@@ -29,8 +29,7 @@ def main() -> None:
         q, n_class = train.images.shape[2], len(train.classes)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
-        classes = DATA_SETS[params.data.name].classes
-        train, test = read_splits(Path("data/raw"), classes)
+        train, test = read_splits(params.data.name, Path("data/raw"))
     prepare = params.prepare
     splits = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits["test"] = test

@@ -16,7 +16,7 @@ import handwriting
 import notebook
 import recipes
 import speed
-from defaults import DEFAULT, DIGITS, TINY, model_params
+from defaults import DEFAULT, TINY, model_params
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import LSTMClassifier
@@ -160,7 +160,7 @@ def test_a_recipe_that_is_no_list_of_overrides_is_refused(tmp_path, monkeypatch)
 def test_recipes_are_chosen_on_the_validation_split_that_is_asked_for(digits):
     changes = ["data.name=digits", "prepare.valid_size=100", "prepare.valid_split=last"]
     found = recipes.read_data(recipes.override(DEFAULTS, changes))
-    train, _ = read_splits(Path("data/raw"), DIGITS)
+    train, _ = read_splits("mnist", Path("data/raw"))
     for name, split in hold_out(train, 100, 0, "last").items():
         assert torch.equal(found[name].images, split.images)
 

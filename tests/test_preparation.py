@@ -1,55 +1,16 @@
-import math
-
 import pytest
 import torch
 
 from defaults import DIGITS, model_params
-from mnist_lstm import idx, preparation
-from mnist_lstm.datasets import FILES
-from mnist_lstm.plumbing.errors import ParamsError, PreparationError
-from mnist_lstm.splits import load_split
+from mnist_lstm import preparation
+from mnist_lstm.plumbing.errors import ParamsError
+from mnist_lstm.splits import Split, load_split
 
 
-@pytest.fixture
-def raw(tmp_path):
-    """Write a train part of ``n`` images with the given labels, and a test part."""
-
-    def raw(n, labels, test_shape=(1, 3, 4)):
-        parts = (("train", (n, 3, 4), labels), ("test", test_shape, [0]))
-        for part, shape, classes in parts:
-            data = bytes(i % 256 for i in range(math.prod(shape)))
-            idx.write(tmp_path / FILES[f"{part}-images"], idx.Array(shape, data))
-            array = idx.Array((len(classes),), bytes(classes))
-            idx.write(tmp_path / FILES[f"{part}-labels"], array)
-        return tmp_path
-
-    return raw
-
-
-def test_images_and_labels_are_read_as_they_lie(raw):
-    train, test = preparation.read_splits(raw(2, [7, 0]), DIGITS)
-    assert train.images[1].flatten().tolist() == list(range(12, 24))
-    assert train.labels.tolist() == [7, 0]
-    assert test.labels.tolist() == [0]
-
-
-def test_counts_that_differ_are_refused_with_both_files(raw):
-    found = r"labels.*: 3 labels for the 2 images of .*images"
-    with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(2, [1, 2, 3]), DIGITS)
-
-
-def test_sizes_that_differ_are_refused_with_both_files(raw):
-    found = r"t10k-images.*: images of \[5, 4\], those of train-images.* are \[3, 4\]"
-    with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(1, [1], test_shape=(1, 5, 4)), DIGITS)
-
-
-@pytest.mark.parametrize("label", [10, 255])
-def test_a_label_that_is_no_class_is_refused_with_its_place(raw, label):
-    found = f"label {label} at index 1, expected 0 to 9"
-    with pytest.raises(PreparationError, match=found):
-        preparation.read_splits(raw(2, [9, label]), DIGITS)
+def labelled(labels):
+    """Return images of ``labels``, each with its place in its pixels."""
+    images = torch.arange(len(labels)).byte().expand(3, 4, -1).permute(2, 0, 1)
+    return Split(images, torch.tensor(labels), DIGITS)
 
 
 def test_no_validation_split_unless_asked_for(split):
@@ -72,15 +33,13 @@ def test_the_seed_chooses_the_validation_split(split):
     assert not torch.equal(held_out(0), held_out(1))
 
 
-def test_the_last_of_each_class_are_held_out_by_its_share(raw):
+def test_the_last_of_each_class_are_held_out_by_its_share():
     labels = [0, 1, 0, 0, 2, 1, 0, 2, 0, 1, 0, 2, 2, 0, 0, 1, *range(3, 10), *range(3, 10)]
-    train, _ = preparation.read_splits(raw(len(labels), labels), DIGITS)
-    splits = preparation.hold_out(train, 15, seed=0, valid_split="last")
-    place = {image.numpy().tobytes(): i for i, image in enumerate(train.images)}
-    found = [place[image.numpy().tobytes()] for image in splits["valid"].images]
+    splits = preparation.hold_out(labelled(labels), 15, seed=0, valid_split="last")
+    found = splits["valid"].images[:, 0, 0].tolist()
     assert found == [8, 9, 10, 11, 12, 13, 14, 15, *range(23, 30)]
     assert splits["valid"].labels.tolist() == [labels[i] for i in found]
-    kept = [place[image.numpy().tobytes()] for image in splits["train"].images]
+    kept = splits["train"].images[:, 0, 0].tolist()
     assert kept == sorted({*range(30)} - {*found})
 
 
@@ -88,7 +47,7 @@ def test_the_stage_holds_out_as_params_yaml_says(prepared, tmp_path):
     copy = prepared.copy(tmp_path / "project")
     copy.set_params({"prepare": {"valid_size": 100, "valid_split": "last"}})
     copy.dvc("repro", "prepare")
-    train, _ = preparation.read_splits(copy.path / "data/raw", DIGITS)
+    train, _ = preparation.read_splits("digits", copy.path / "data/raw")
     params = model_params()
     for name, split in preparation.hold_out(train, 100, 0, "last").items():
         path = copy.path / f"data/prepared/{name}.safetensors"
@@ -119,9 +78,8 @@ def test_a_validation_split_without_room_for_each_class_is_refused(split, size):
         (list(range(8)), "classes 0, 1, 2, 3, 4, ... have"),
     ],
 )
-def test_a_class_of_one_image_cannot_be_in_both_splits(raw, labels, named):
-    labels = labels + [9] * 20
-    train, _ = preparation.read_splits(raw(len(labels), labels), DIGITS)
+def test_a_class_of_one_image_cannot_be_in_both_splits(labels, named):
+    train = labelled(labels + [9] * 20)
     with pytest.raises(ParamsError) as caught:
         preparation.hold_out(train, 12, seed=0)
     assert str(caught.value) == (

@@ -42,15 +42,15 @@ import unchecked
 
 unchecked.stand_in()  # where there is no pydantic
 
+from mnist_lstm.plumbing.transfer import shown
+
 import speed
-from mnist_lstm.datasets import DATA_SETS
 from mnist_lstm.device import Compute, set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.plumbing.transfer import shown
 from mnist_lstm.preparation import read_splits
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training.checkpoint import Checkpointer
@@ -437,7 +437,7 @@ def prepare(folder: Path, rehearse: bool) -> None:
     params = (ROOT / "params.yaml").read_text()
     params = re.sub(r"hdim: \d+", "hdim: 16", params) if rehearse else params
     (folder / "params.yaml").write_text(params)
-    splits = read_splits(raw, DATA_SETS["mnist"].classes)
+    splits = read_splits("mnist", raw)
     for name, split in zip(("train", "test"), splits, strict=True):
         save_split(split, folder / f"data/prepared/{name}.safetensors")
 

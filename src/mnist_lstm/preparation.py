@@ -1,28 +1,73 @@
-"""From the four IDX files to splits: decoded, checked against each other, held out."""
+"""From the files of a data set to splits: decoded, and a validation split held out."""
 
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torchvision.datasets.utils import check_integrity
 
-from mnist_lstm import idx
-from mnist_lstm.datasets import FILES
-from mnist_lstm.plumbing.errors import ParamsError, PreparationError
+from mnist_lstm.datasets import OPTIONS, TORCHVISION, sources
+from mnist_lstm.plumbing.errors import ParamsError, UserError
 from mnist_lstm.splits import Split
 
 
-def read_splits(folder: Path, classes: tuple[str, ...]) -> tuple[Split, Split]:
-    """Decode the train and the test split in ``folder``; labels stand for ``classes``.
+def read_splits(name: str, folder: Path) -> tuple[Split, Split]:
+    """Decode the train and the test split of data set ``name``, but for `own`.
+
+    Args:
+        name: as ``data.name`` says.
+        folder: with the files that ``datasets.fetch`` wrote.
 
     Raises:
-        IdxError: a file that is damaged or no IDX file.
-        PreparationError: counts or sizes that differ, or a label that is no class.
+        UserError: a file that is missing or damaged.
     """
-    train, test = (_read_part(folder, part, classes) for part in ("train", "test"))
-    sizes = [list(split.images.shape[1:]) for split in (train, test)]
-    if sizes[0] != sizes[1]:
-        path = folder / FILES["test-images"]
-        raise PreparationError.sizes(path, sizes[1], FILES["train-images"], sizes[0])
+    if name == "digits":
+        return _read_digits()
+    for file, md5, _ in sources(name):
+        if not check_integrity(folder / file, md5):
+            advice = "`dvc repro --force download` fetches it again"
+            raise UserError(f"{folder / file}: missing or damaged; {advice}")
+    with tempfile.TemporaryDirectory() as root:
+        train, test = (_read(name, folder, Path(root), train) for train in (True, False))
     return train, test
+
+
+def _read(name: str, folder: Path, root: Path, train: bool) -> Split:
+    """Have torchvision unpack the files of ``folder`` below ``root``, and decode them."""
+    kind = TORCHVISION[name]
+    raw = root if name == "usps" else root / kind.__name__ / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    for file in folder.iterdir():
+        if not (raw / file.name).exists():
+            (raw / file.name).symlink_to(file.resolve())
+    # It downloads nothing: what it looks for is there.
+    found = kind(root, train=train, download=True, **OPTIONS.get(name, {}))
+    images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
+    if name == "emnist":
+        images = images.transpose(1, 2).contiguous()  # it holds them on their side
+    if name == "qmnist":
+        labels = labels[:, 0]  # the others tell who wrote it
+    names = getattr(found, "classes", range(10))  # "7 - seven"
+    return Split(images, labels, tuple(str(c).partition(" - ")[0] for c in names))
+
+
+def _read_digits() -> tuple[Split, Split]:
+    """Return scikit-learn's handwritten digits, without a network; the last 360 to test on.
+
+    1,797 images of 8x8 in 17 greys (UCI Optical Recognition of Handwritten Digits) are
+    scaled to 0-255, tripled in size and padded to 28x28.
+    """
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    images = np.pad(images.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))
+    whole = Split(
+        torch.from_numpy(images), torch.from_numpy(digits.target), tuple("0123456789")
+    )
+    n = torch.arange(len(whole))
+    return whole.take(n[:-360]), whole.take(n[-360:])
 
 
 def hold_out(
@@ -62,9 +107,6 @@ def hold_out(
 
 
 def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:
-    # A second, and only where a split is asked for.
-    from sklearn.model_selection import train_test_split
-
     images = range(len(labels))
     _, chosen = train_test_split(images, test_size=n, stratify=labels, random_state=seed)
     return chosen
@@ -79,23 +121,3 @@ def _last(labels: torch.Tensor, n: int) -> torch.Tensor:
     place[by_class] = torch.arange(0.5, len(labels), dtype=place.dtype)
     share = (place - first[labels.long()]) / counts[labels.long()]
     return share.argsort(stable=True)[-n:]
-
-
-def _read_part(folder: Path, part: str, classes: tuple[str, ...]) -> Split:
-    images_path = folder / FILES[f"{part}-images"]
-    labels_path = folder / FILES[f"{part}-labels"]
-    images = _tensor(idx.read(images_path, ndim=3))
-    labels = _tensor(idx.read(labels_path, ndim=1))
-    if len(images) != len(labels):
-        raise PreparationError.counts(labels_path, len(labels), images_path, len(images))
-    n_class = len(classes)
-    if labels.max() >= n_class:
-        at = int((labels >= n_class).nonzero()[0])
-        raise PreparationError.label(labels_path, int(labels[at]), at, n_class)
-    return Split(images, labels, classes)
-
-
-def _tensor(array: idx.Array) -> torch.Tensor:
-    # frombuffer shares memory and wants it writable
-    values = torch.frombuffer(bytearray(array.data), dtype=torch.uint8)
-    return values.reshape(array.shape)

@@ -43,7 +43,9 @@ class _Section(pydantic.BaseModel):
 class DataParams(_Section):
     """Which data set."""
 
-    name: Literal["mnist", "fashion_mnist", "kmnist", "digits", "own"]
+    name: Literal[
+        *("mnist", "fashion_mnist", "kmnist", "emnist", "qmnist", "usps", "digits", "own")
+    ]
 
 
 class PrepareParams(_Section):
