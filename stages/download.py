@@ -7,7 +7,7 @@ Alone: ``python stages/download.py``.
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on
+script.begin()  # before the imports below, which take seconds
 
 import os
 from pathlib import Path

@@ -8,7 +8,7 @@ Reads ``models/model.safetensors`` and ``data/prepared/``. Writes
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+script.begin()  # before the imports below, which take seconds
 
 import math
 from pathlib import Path

@@ -7,7 +7,7 @@ Alone: ``python stages/export.py``.
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 

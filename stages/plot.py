@@ -6,7 +6,7 @@ Reads the model, the test split and what ``train`` and ``evaluate`` wrote; write
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 

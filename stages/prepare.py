@@ -7,7 +7,7 @@ Reads ``data/raw/`` or, where ``data.name`` is own, ``own/``; writes
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 

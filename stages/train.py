@@ -9,7 +9,7 @@ by ``torchrun``, see docs/scale.md.
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+script.begin()  # before the imports below, which take seconds
 
 import os
 import sys

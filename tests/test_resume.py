@@ -106,6 +106,37 @@ def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     assert results(project) == results(finished)
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "workers"),
+    [
+        ("params.yaml", "lr: 0.01", "lr: 0.02", 1),
+        pytest.param("src/mnist_lstm/model.py", "(", "( ", 2, marks=pytest.mark.long),
+    ],
+)
+def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(
+    project, file, old, new, workers
+):
+    """DVC would: it hashes a stage's dependencies and parameters once it has run."""
+    project.set_params({"train": {"shards": workers}})
+    lock, before = project.text("dvc.lock"), project.text(file)
+    with project.start("dvc", "repro", "train", TRAIN_WORKERS=str(workers)) as run:
+        wait_for_epoch(project, 1)
+        (project.path / file).write_text(before.replace(old, new, 1))
+        output, _ = run.communicate(timeout=120)
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    changed = "train.lr (0.01, now 0.02); " if workers == 1 else f"{file} ("
+    assert line.startswith(f"error: changed while this ran: {changed}")
+    assert project.text("dvc.lock") == lock
+    model = project.path / "models/model.safetensors"
+    trained = model.read_bytes()
+
+    (project.path / file).write_text(before)
+    output = project.dvc("repro", "train")
+    assert position(output) == (13, 0)
+    assert "\nepoch " not in output
+    assert model.read_bytes() == trained
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
 @pytest.mark.parametrize("delay", [0, 0.02, 0.2])
 def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 
+from mnist_lstm.plumbing import inputs
 from mnist_lstm.plumbing.environment import is_in_torchrun
 from mnist_lstm.plumbing.errors import (
     ClosedError,
@@ -68,6 +69,7 @@ def run(
             if prints and sys.stdout is None:
                 raise ClosedError.output()
             main()
+            inputs.refuse_changes()
             if sys.stdout:
                 sys.stdout.flush()
             _ignore()  # or DVC would discard what is written
@@ -116,6 +118,19 @@ def _drop_settings_of_bars() -> None:
 # As early as can be: the libraries are imported next.
 _fill_closed_streams()
 _drop_settings_of_bars()
+
+
+def begin() -> None:
+    """Begin a stage, before it imports what takes seconds: PyTorch, and its own modules.
+
+    From now on it ends at a signal in one line, and what it reads must stay as it is.
+    """
+    end_in_one_line()
+    try:
+        if _FIRST:
+            inputs.remember()
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 def end_in_one_line() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError, WorkersError
 from mnist_lstm.plumbing.files import remove
+from mnist_lstm.plumbing.inputs import refuse_changes
 from mnist_lstm.plumbing.script import Request, Stopped
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 from mnist_lstm.training.distributed import ALONE, Workers
@@ -61,9 +62,13 @@ def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
         params: all that the run reads of ``params.yaml``.
         data: the files that it reads.
         machine: what computes it, in words.
+
+    Raises:
+        UserError: these files are others than those that the run read.
     """
     files = b"".join(_digest(path.read_bytes()) for path in data)
     parts = json.dumps(params, sort_keys=True).encode(), files, _code(), machine.encode()
+    refuse_changes()
     return "-".join(_digest(part).hex()[:12] for part in parts)
 
 
@@ -170,6 +175,7 @@ class Checkpointer:
 
         Raises:
             Stopped: a signal asked to end, so nothing is recorded.
+            UserError: what it read has changed meanwhile, so nothing is recorded.
             WriteError: no room; the checkpoints before it stay.
         """
         self.due = 0.0
@@ -177,6 +183,7 @@ class Checkpointer:
         self.wait()
         if self.workers.rank > 0:
             return
+        refuse_changes()  # its checkpoints stay, like those of a run that died
         for old in self._saved()[:-1]:
             remove(old)
         for folder in self._others():
