@@ -48,7 +48,7 @@ def refuse_changes() -> None:
     now = _look()
     changed = [
         f"{name} ({_found.get(name, 'absent')}, now {now.get(name, 'absent')})"
-        for name in sorted(_found.keys() | now.keys())
+        for name in _found | now  # parameters first
         if _found.get(name) != now.get(name)
     ]
     if changed:
