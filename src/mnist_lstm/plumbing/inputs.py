@@ -14,6 +14,8 @@ from typing import Any
 
 from mnist_lstm.plumbing.errors import UserError
 
+_LARGE = 2**28  # bytes; a larger file is known by its size and time, a smaller by a hash
+
 _look: Callable[[], dict[str, Any]] = dict  # at nothing, where this is no stage
 _found: dict[str, Any] = {}
 
@@ -24,15 +26,16 @@ def remember() -> None:
     Raises:
         ParamsError: params.yaml holds what does not fit.
     """
-    from pathspec import GitIgnoreSpec  # these take a moment
-    from ruamel.yaml import YAML
-
-    from mnist_lstm.plumbing.params import load_params
+    from ruamel.yaml import YAML  # not above: it takes a moment
 
     global _look, _found
     pipeline = Path("dvc.yaml")
     stages = YAML(typ="safe").load(pipeline)["stages"] if pipeline.exists() else {}
     if stage := stages.get(Path(sys.argv[0]).stem):
+        from pathspec import GitIgnoreSpec
+
+        from mnist_lstm.plumbing.params import load_params
+
         load_params()
         ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text().splitlines())
         _look = functools.partial(_look_at, stage["deps"], stage["params"], ignored)
@@ -73,7 +76,10 @@ def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]
     for path in (path for dep in deps for path in (Path(dep), *Path(dep).rglob("*"))):
         if path.is_file() and not ignored.match_file(path):
             now = path.stat()
-            found[str(path)] = _hash(path, now.st_ino, now.st_ctime_ns)
+            known = f"{now.st_size} bytes of {now.st_mtime_ns}"
+            if now.st_size <= _LARGE:
+                known = _hash(path, now.st_ino, now.st_ctime_ns)
+            found[str(path)] = known
     return found
 
 
