@@ -58,7 +58,8 @@ def main() -> None:
                 write_history(run.history, heldout)
                 print(format_row(row, heldout), flush=True)
         if workers.rank == 0:
-            reads = Reads(train.classes, train.picture, train.images.shape[1])
+            rows = train.images.shape[1]
+            reads = Reads(train.classes, train.picture, rows, train.greys)
             save_model(run.ema_model, Path("models/model.safetensors"), reads)
         checkpointer.finish()
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import time
 
 import numpy as np
@@ -12,11 +13,13 @@ from sklearn.datasets import load_digits
 
 from defaults import DEFAULT
 from mnist_lstm import imagefolder
-from mnist_lstm.picture import MAX_PIXELS, open_picture, prepare
+from mnist_lstm.picture import MAX_PIXELS, image_of, open_picture, prepare
 from mnist_lstm.plumbing import workers
 from mnist_lstm.plumbing.errors import ImageFolderError
-from mnist_lstm.plumbing.params import PrepareParams
+from mnist_lstm.plumbing.params import ModelParams, PrepareParams
 from mnist_lstm.preparation import hold_out
+from mnist_lstm.splits import load_split, save_split
+from pictures import drawn
 
 
 def read(folder, **changes):
@@ -88,6 +91,15 @@ def test_classes_and_images_have_the_order_of_people_whatever_the_file_system(tm
     assert train.images[:, 1, 1].tolist() == [1, 2, 10, 33] * 8
 
 
+def test_names_of_which_one_continues_the_other_are_sorted(tmp_path):
+    names = ["a", "a1", "a²", "a10", "dog", "dog2", "x", "x٣", "x10", "x 2"]
+    for name in random.Random(1).sample(names, len(names)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for file in ("5.png", "5.png2.png", "5.png2"):
+            noise((name, file)).save(tmp_path / "train" / name / file, "PNG")
+    assert list(read(tmp_path)[0].classes) == names
+
+
 def test_a_name_is_one_however_the_system_spells_it(tmp_path):
     """macOS writes é as two characters."""
     for part, name in (("train", "e\u0301"), ("test", "\u00e9")):
@@ -99,11 +111,13 @@ def test_a_name_is_one_however_the_system_spells_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "ending", ["png", "PNG", "jpg", "JPEG", "webp", "bmp", "gif", "tif", "avif"]
+    "ending",
+    "png PNG apng jpg JPEG jfif jpe jif pjpeg mpo webp bmp dib gif tif avif pnm".split(),
 )
 def test_formats_are_known_by_their_endings_in_any_case(own, ending):
     path = own / "train/cat" / f"more.{ending}"
-    noise(99, (40, 30), "RGB").save(path)
+    kind = {"jif": "JPEG", "pjpeg": "JPEG"}.get(ending)
+    noise(99, (40, 30), "RGB").save(path, kind)
     train, _ = read(own)
     assert train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
 
@@ -178,6 +192,65 @@ def test_hidden_files_are_ignored_and_others_told(own, capsys):
         "own/train: no images by their names, left out (2): own/train/labels.csv, "
         "own/train/cat/Thumbs.db",
     ]
+
+
+def test_what_lies_beside_train_and_test_is_told(own, capsys):
+    before = read(own)
+    capsys.readouterr()
+    shutil.copytree(own / "test", own / "val")
+    (own / "Train").mkdir()
+    for name in ("train.zip", "train.dvc", "README.md", ".gitignore"):
+        (own / name).touch()
+    assert_same(before, read(own))
+    assert capsys.readouterr().out.replace(str(own), "own") == (
+        "own: neither its train nor its test, left out (3): own/Train, own/train.zip, "
+        "own/val\n"
+    )
+
+
+def test_classes_that_look_alike_are_told(own, capsys):
+    for name in ("Cat", "cat ", "c at"):
+        (own / "train" / name).mkdir()
+        noise(name).save(own / "train" / name / "1.png")
+    assert read(own)[0].classes == ("Cat", "c at", "cat", "cat ", "dog")
+    assert (
+        "own: classes that differ only in case or blanks (4): 'Cat', 'c at', 'cat', 'cat '"
+    ) in capsys.readouterr().out.replace(str(own), "own")
+
+
+@pytest.mark.parametrize("how", ["scale", "mnist"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_greys_of_any_depth_are_those_of_8_bits(own, bits, how, capsys):
+    """In 16 bits, as of a camera: dim pictures stay dim, and are not the same."""
+    narrow = own.parent / "narrow"
+    for i, path in enumerate(sorted(own.rglob("*.png"))):
+        dim = 0.02 if path.name == "0.png" and how == "scale" else 1  # of scale's greys
+        grey = np.asarray(drawn(i, side=56)) * (dim * (2**bits - 1) / 255)
+        Image.fromarray(grey.round().astype(np.uint16)).save(path)
+        (narrow / path.relative_to(own)).parent.mkdir(parents=True, exist_ok=True)
+        grey = np.round(grey * (255 / (2**bits - 1))).astype(np.uint8)
+        Image.fromarray(grey).save(narrow / path.relative_to(own))
+    wide, expected = read(own, picture=how), read(narrow, picture=how)
+    for split, other in zip(wide, expected, strict=True):
+        assert (split.images.int() - other.images.int()).abs().max() <= 1
+    told = capsys.readouterr().out
+    assert (f"(10): 0 is black, {2**bits - 1:,} white" in told) == (how == "scale")
+    assert ("almost a single grey" in told) == (how == "scale")
+    dim = open_picture((own / "train/dog/0.png").read_bytes())
+    alone = image_of(dim, how, 28, 28, wide[0].greys)  # as predict does
+    assert (alone == wide[0].images[3].numpy()).all()
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (-1, 1), (-900, 1e5)])
+def test_floats_are_scaled_together_whatever_is_infinite(own, low, high):
+    for i, path in enumerate(sorted(own.rglob("*.png"))):
+        values = np.asarray(drawn(i)).astype(np.float32) / 255 * (high - low) + low
+        values[0, :4] = np.inf, -np.inf, np.nan, -3.4e38
+        Image.fromarray(values).save(path, "TIFF")
+    train, _ = read(own)
+    assert train.greys == {"F": (low, high)}
+    expected = image_of(drawn(7).convert("RGBA"), "scale", 28, 28)  # of train/dog/0.png
+    assert np.abs(train.images[3].numpy()[1:] - expected[1:].astype(int)).max() <= 1
 
 
 def assert_same(splits, others):
@@ -334,7 +407,50 @@ def test_no_images_are_one_line_that_says_where_they_are_expected(tmp_path, make
     assert line.startswith("own/train: no images; each class is a folder of them, own/")
 
 
-@pytest.mark.parametrize("name", ["a\nerror: b", "a\x1b[31m", b"\xff\xfe", "\u202eabc"])
+SPELT = (
+    *(
+        "نمی\u200cشود",
+        "ක්\u200dෂ",
+        "two\u00a0words",
+        "全\u3000角",
+        "👩\u200d👩\u200d👧",
+        "🏴\U000e0067",
+    ),
+    "\U0001fae9",  # later than some Pythons
+)
+
+
+def test_scripts_that_join_letters_name_classes(own, tmp_path):
+    for name in SPELT:
+        for part in ("train", "test"):
+            (own / part / name).mkdir()
+            noise((part, name)).save(own / part / name / "1.png")
+    train, _ = read(own)
+    assert {*SPELT, "cat", "dog"} == set(train.classes)
+    save_split(train, tmp_path / "split")
+    params = ModelParams(**DEFAULT["model"] | {"ydim": 2 + len(SPELT)})
+    assert load_split(tmp_path / "split", params).classes == train.classes
+
+
+def test_a_file_whose_name_dvc_cannot_read_is_named(own):
+    bad = os.fsencode(own / "train/cat") + b"/caf\xe9.png"
+    (own / "train/cat/0.png").rename(os.fsdecode(bad))
+    (line,) = problems(own)
+    assert line.startswith("own/train/cat/caf\\udce9.png: DVC reads names in UTF-8 alone; ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nerror: b",
+        "a\x1b[31m",
+        b"\xff\xfe",
+        "\u202eabc",
+        "\u2067abc",
+        "a\u2028b",
+        "a\x85",
+    ],
+)
 def test_a_class_whose_name_breaks_the_line_is_refused_in_one(own, name):
     folder = os.fsencode(own / "train") + b"/" + os.fsencode(name)
     os.mkdir(folder)  # noqa: PTH102 - bytes

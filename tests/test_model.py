@@ -116,6 +116,14 @@ def test_a_model_comes_back_as_it_was_saved(model, tmp_path):
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
+def test_the_greys_that_it_learnt_from_come_back_and_cost_no_byte_without(model, tmp_path):
+    greys = {"I": [0, 4095]}
+    save_model(model, tmp_path / "wide", READS._replace(greys=greys))
+    assert load_model(tmp_path / "wide", PARAMS).reads.greys == greys
+    save_model(model, tmp_path / "narrow", READS)
+    assert b"greys" not in (tmp_path / "narrow").read_bytes()
+
+
 def test_a_missing_model_says_which_stage_writes_it(tmp_path):
     with pytest.raises(TensorFileError, match="no such file; the stage `train` writes it"):
         load_model(tmp_path / "model.safetensors", PARAMS)

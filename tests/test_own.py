@@ -139,6 +139,14 @@ def tall(tmp_path):
     return sandbox
 
 
+def test_a_name_that_dvc_cannot_read_is_named_by_make_repro(tall):
+    """As of a ZIP from Windows: DVC's own line names no file."""
+    (tall.path / "own/train/a/0.png").rename(tall.path / "own/train/a/caf\udce9.png")
+    output = tall.run("tools/repro", ok=False)
+    line = "error: own/train/a/caf\\udce9.png: DVC reads names in UTF-8 alone; rename it"
+    assert line in output
+
+
 @pytest.mark.long
 def test_what_dvc_tracks_is_pulled_and_seen_in_a_folder_of_its_own(tall, tmp_path):
     tall.dvc("add", "own/train")
@@ -179,7 +187,9 @@ def test_two_or_a_thousand_classes_of_tall_images_go_all_the_way(tmp_path, n_cla
     params = SCALED | {"model": SCALED["model"] | {"ydim": n_class}}
     sandbox = create(tmp_path / "project", params)
     # One that a table could take for a gap, one that no figure can spell.
-    names = ["NA", "お, $x$", *(f"n{i:08d} of a thousand" for i in range(998))][:n_class]
+    names = ["NA", "お,\u200d $x$\u00a0", *(f"n{i:08d} of a thousand" for i in range(998))][
+        :n_class
+    ]
     for name in names:
         write(sandbox.path / "own/train" / name, 3)
         write(sandbox.path / "own/test" / name, 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image, ImageDraw, ImageOps, features
+from PIL import Image, ImageDraw, ImageOps, TiffImagePlugin, features
 
 from mnist_lstm.picture import open_picture, prepare
 from mnist_lstm.plumbing.errors import PictureError
@@ -106,6 +106,9 @@ def test_every_kind_of_file_is_read_alike():
             grey, "GIF", save_all=True, append_images=[drawn(8)], duration=100
         ),
         "TIFF": encoded(Image.fromarray(np.asarray(grey) / np.float32(255)), "TIFF"),
+        "12 of 16 bits": encoded(Image.fromarray(wide // 16)),
+        "32 bits": encoded(Image.fromarray(wide.astype(np.int32) * 999 - 9), "TIFF"),
+        "colours of 16 bits": deep(65535),
     }
     try:
         files["WebP"] = encoded(grey, "WEBP", lossless=True)
@@ -115,28 +118,94 @@ def test_every_kind_of_file_is_read_alike():
         assert apart(prepare(open_picture(data)), expected) < 3, name
 
 
+def chunk(kind, body, flaw=0):
+    """Return a part of a PNG; with a ``flaw``, its checksum is wrong."""
+    checksum = struct.pack(">I", zlib.crc32(kind + body) ^ flaw)
+    return struct.pack(">I", len(body)) + kind + body + checksum
+
+
 def header(width, height):
     """Return a PNG that says how large it is, and holds next to nothing."""
-
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body))
-            + kind
-            + body
-            + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
     size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     data = chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + data
 
 
-def with_exif(width):
-    """Return a JPEG to be turned, and as wide as its EXIF says: none can be."""
-    entries = struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
-    entries += struct.pack(">HHIi", 0x0100, 9, 1, width)
-    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
-    return encoded(drawn(3), "JPEG", exif=exif)
+def exif(kind=3, value=b"\0\6\0\0", count=1):
+    """Return EXIF that turns a picture, beside a tag that Pillow cannot write again."""
+    entries = struct.pack(">HHI", 0x0112, kind, count) + value
+    entries += struct.pack(">HHIi", 0x0100, 9, 1, -1)
+    return b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + entries + bytes(4)
+
+
+def in_png(part):
+    """Return a PNG on its side with another ``part``."""
+    whole = encoded(drawn(3).rotate(90))
+    return whole[:33] + part + whole[33:]
+
+
+def in_jpeg(parts):
+    """Return a JPEG on its side that begins with other ``parts``."""
+    whole = encoded(drawn(3).rotate(90), "JPEG", quality=95)
+    return whole[:3] + parts + whole[2:]
+
+
+EXIF = b"\xe1" + struct.pack(">H", len(exif()) + 2) + exif()
+TURNS = chunk(b"eXIf", exif()[6:])
+TAGS = TiffImagePlugin.ImageFileDirectory_v2()
+TAGS.tagtype[700] = 2  # text, which XMP is not
+TAGS[274], TAGS[700] = 6, "odd"
+LARGE = zlib.compress(bytes(2**21))  # Pillow reads a comment or profile of 2**20
+TURNED = {
+    "JPEG": encoded(drawn(3).rotate(90), "JPEG", quality=95, exif=exif()),
+    "WebP": encoded(drawn(3).rotate(90), "WEBP", lossless=True, exif=exif()),
+    "PNG": in_png(TURNS),
+    "a long comment": in_png(TURNS + chunk(b"zTXt", b"a\0\0" + LARGE)),
+    "a damaged comment": in_png(TURNS + chunk(b"tEXt", b"a\0b", flaw=1)),
+    "a long profile": in_png(TURNS + chunk(b"iCCP", b"a\0\0" + LARGE)),
+    "a cut resolution": in_png(TURNS + chunk(b"pHYs", b"")),
+    "an animation of nothing": in_png(TURNS + chunk(b"acTL", b"")),
+    "a cut JFIF": in_jpeg(b"\xe0\0\7JFIF\0\xff" + EXIF),
+    "a cut profile": in_jpeg(b"\xe2\0\x0eICC_PROFILE\0\xff" + EXIF),
+    "an odd MPO": in_jpeg(b"\xe2\0\6MPF\0\xff" + EXIF),
+    "an odd XMP": encoded(drawn(3).rotate(90), "TIFF", tiffinfo=TAGS),
+    "XMP": encoded(
+        drawn(3).rotate(90), "JPEG", quality=95, xmp=b'<a tiff:Orientation="6"/>'
+    ),
+}
+UNTURNED = {
+    "nothing": exif(value=b"\0\0\0\0"),
+    "9": exif(value=b"\0\x09\0\0"),
+    "text": exif(2, b"6\0\0\0", 2),
+    "a float": exif(11, struct.pack(">f", 6)),
+    "a fraction by 0": exif(5, bytes(4)),
+    "cut short": exif()[:20],
+    "no EXIF": b"Exif\0\0?",
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_of_all_that_lies_beside_the_pixels_only_which_way_is_up_matters(name):
+    assert apart(prepare(open_picture(TURNED[name])), prepare(drawn(3))) < 3
+
+
+@pytest.mark.parametrize("name", UNTURNED)
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "PNG"])
+def test_a_direction_that_is_none_turns_nothing(name, kind):
+    data = in_png(chunk(b"eXIf", UNTURNED[name][6:]))
+    if kind != "PNG":
+        data = encoded(drawn(3).rotate(90), kind, quality=95, exif=UNTURNED[name])
+    assert apart(prepare(open_picture(data)), prepare(drawn(3).rotate(90))) < 3
+
+
+def deep(highest):
+    """Return a PNG in colours of 16 bits, which Pillow itself cannot write."""
+    rows = (np.asarray(drawn(3)).astype(">u2") * (highest / 255)).astype(">u2")
+    rows = rows[..., None].repeat(3, 2).reshape(280, -1)
+    data = b"".join(b"\0" + row.tobytes() for row in rows)
+    size = struct.pack(">IIBBBBB", 280, 280, 16, 2, 0, 0, 0)
+    parts = (b"IHDR", size), (b"IDAT", zlib.compress(data)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 BAD = {
@@ -144,7 +213,8 @@ BAD = {
     "text": (b"not a picture\n", "not a picture that can be read"),
     "a photo of a phone": (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC, which is not read"),
     "cut short": (encoded(drawn(3))[:900], "damaged picture: "),
-    "damaged EXIF": (with_exif(-1), "damaged picture: "),
+    "a PNG cut short": (in_png(TURNS)[:900], "damaged picture: "),
+    "dark colours of 16 bits": (deep(4095), "almost black: of colours of 16 bits"),
     "100 megapixels": (
         header(10_000, 10_000),
         "10,000 x 10,000 pixels are more than the 64 megapixels allowed; scale it down",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
@@ -179,6 +180,23 @@ def test_a_model_of_one_class_is_refused(predict, tmp_path):
         1,
         f"error: {path}: not a model; the stage `train` writes it",
     )
+
+
+def test_a_wide_picture_is_scaled_as_the_train_images_or_it_is_said(predict, tmp_path):
+    size = {"xdim": 9, "hdim": 8, "ydim": 2, "n_layer": 1, "dropout": 0, "init": "keras"}
+    model = LSTMClassifier(ModelParams(**size))
+    joined = "می\u200cخواهم"  # noqa: RUF001
+    wide = Image.fromarray(np.asarray(drawn(3)).astype(np.uint16) * 4)
+    wide.save(tmp_path / "wide.png")
+    lines = []
+    for greys in ({}, {"I": [0, 1023]}, {"I": [0, 65535]}):
+        save_model(model, tmp_path / "model", Reads((joined, "b"), "scale", 28, greys))
+        done = predict(tmp_path / "wide.png", model=tmp_path / "model")
+        lines.append(done.stdout.decode())
+        note = f"note: {tmp_path}/wide.png: 0 is taken for black and 1,023 for white\n"
+        assert done.stderr.decode() == ("" if greys else note)
+    assert lines[0] == lines[1] != lines[2]
+    assert joined in lines[0]
 
 
 def test_make_runs_no_part_of_a_name(built, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from mnist_lstm.plumbing.metadata import is_name
 from mnist_lstm.plumbing.params import (
     AugmentParams,
     ModelParams,
@@ -302,5 +303,5 @@ def _interval(n_wrong: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def _escaped(name: object) -> str:
     """Return a name as Markdown shows it, in one line."""
-    text = "".join(c if c.isprintable() else "?" for c in str(name))
+    text = "".join(c if is_name(c) else "?" for c in str(name))
     return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", text)

@@ -7,7 +7,6 @@ the order in which a file system lists them nor the locale changes a byte.
 
 import hashlib
 import os
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,20 +16,35 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from natsort import natsort_keygen
+from PIL import Image
 
-from mnist_lstm.picture import MAX_BYTES, image_of, open_picture
+from mnist_lstm.picture import (
+    FORMATS,
+    MAX_BYTES,
+    Greys,
+    ends_of,
+    greys_of,
+    image_of,
+    is_wide,
+    levels,
+    open_picture,
+    scaled,
+)
 from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
-from mnist_lstm.plumbing.files import read_regular
+from mnist_lstm.plumbing.files import misspelt, read_regular
+from mnist_lstm.plumbing.metadata import is_name
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
 from mnist_lstm.plumbing.workers import mapped
 from mnist_lstm.splits import Split
 
 ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif"),
-    *(".tif", ".tiff", ".ppm", ".pgm"),
+    *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
+    *(".jif", ".jfi", ".pjpeg", ".pjp"),  # JPEG, too
 )
 N_CLASS = (2, 1000)
+FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
 
 Problems = list[ImageFolderError]
 
@@ -39,7 +53,9 @@ class _Image(NamedTuple):
     path: Path
     name: str  # of its class
     content: str  # a hash of its pixels: the same in a PNG and a BMP
-    values: np.ndarray  # uint8 [L x Q]
+    values: np.ndarray  # uint8 [L x Q], at first float32 where `wide`
+    wide: str = ""  # the mode of a picture whose greys the data set scales, I or F
+    ends: tuple[float, float] = (0, 255)  # its lowest and its highest value
 
 
 def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
@@ -51,15 +67,21 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
         ImageFolderError: a line for each thing wrong.
     """
     problems: Problems = [
-        ImageFolderError.linked(path)
+        _linked(path)
         for path in (folder, folder / "train", folder / "test")
         if path.is_symlink()
     ]
     paths = {part: _find(folder / part, problems) for part in ("train", "test")}
+    others = [
+        path
+        for path in sorted(folder.glob("[!.]*"), key=lambda path: _natural(path.name))
+        if path.name not in ("train", "test", "README.md") and path.suffix != ".dvc"
+    ]
+    problems += [_misplaced(p, folder / "train") for p in others if _is_image(p.name)]
+    left = [path for path in others if not _is_image(path.name)]
+    _tell(f"{folder}: neither its train nor its test, left out", left)
     problems += [
-        ImageFolderError.misplaced(path, folder / "train")
-        for path in sorted(folder.glob("*"))
-        if _is_image(path.name)
+        ImageFolderError.not_utf8(path) for path in misspelt(folder) if not path.is_dir()
     ]
     problems += _check_classes(folder, paths)
     train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
@@ -67,7 +89,10 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     train, test = (_without_doubles(images) for images in (train, test))
     if not test:
         problems += [
-            ImageFolderError.one_image(images[0].path.parent, folder / "test")
+            ImageFolderError(
+                f"{images[0].path.parent}: one image; without images in {folder / 'test'} "
+                "a class needs two"
+            )
             for images in _by_class(train).values()
             if len(images) == 1
         ]
@@ -81,8 +106,9 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
         )
     classes = sorted(paths["train"], key=_natural)
     _tell_rare(folder, classes, train, test)
+    greys = _greys([*train, *test])
     train_split, test_split = (
-        _split(part, classes, params.picture) for part in (train, test)
+        _split(part, classes, params.picture, greys) for part in (train, test)
     )
     return train_split, test_split
 
@@ -95,24 +121,23 @@ def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
     for root, folders, files in os.walk(folder):
         here = Path(root)
         folders[:] = sorted(filter(_is_visible, folders), key=_natural)
-        problems += [
-            ImageFolderError.linked(here / name)
-            for name in folders
-            if (here / name).is_symlink()
-        ]
+        problems += [_linked(here / name) for name in folders if (here / name).is_symlink()]
         visible = sorted(filter(_is_visible, files), key=_natural)
         images = [here / name for name in visible if _is_image(name)]
         others += [here / name for name in visible if not _is_image(name)]
         if here.parent != folder:
-            problems += [ImageFolderError.misplaced(path, folder) for path in images]
+            problems += [_misplaced(path, folder) for path in images]
         elif not images:
             empty.append(here)
         else:
             name = unicodedata.normalize("NFC", here.name)  # macOS spells it otherwise
-            if not name.isprintable() or spelt.setdefault(name, here.name) != here.name:
-                problems.append(ImageFolderError.name(here))
+            if not is_name(name) or spelt.setdefault(name, here.name) != here.name:
+                why = "the name of a class must be printable"
+                problems.append(ImageFolderError(f"{here}: {why}"))
             problems += [
-                ImageFolderError.irregular(path) for path in images if not path.is_file()
+                ImageFolderError(f"{path}: not a regular file")
+                for path in images
+                if not path.is_file()
             ]
             found[name] = [path for path in images if path.is_file()]
     _tell(f"{folder}: no images, left out", empty)
@@ -122,16 +147,25 @@ def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
 
 def _check_classes(folder: Path, paths: dict[str, dict[str, list[Path]]]) -> Problems:
     if not paths["train"]:
-        return [ImageFolderError.missing(folder / "train")]
+        return [
+            ImageFolderError(
+                f"{folder / 'train'}: no images; each class is a folder of them, "
+                f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
+                "only what Git or DVC tracks)"
+            )
+        ]
     problems = [
-        ImageFolderError.unknown(images[0].parent, folder / "train")
+        ImageFolderError(
+            f"{images[0].parent}: a class of which {folder / 'train'} has no image"
+        )
         for name, images in paths["test"].items()
         if name not in paths["train"]
     ]
     least, most = N_CLASS
     if not least <= len(paths["train"]) <= most:
-        n_class = len(paths["train"])
-        problems.append(ImageFolderError.n_class(folder / "train", n_class, least, most))
+        what = f"{len(paths['train']):,} class" + "es" * (len(paths["train"]) > 1)
+        found = f"{folder / 'train'}: {what} with images"
+        problems.append(ImageFolderError(f"{found}, expected {least} to {most:,}"))
     return problems
 
 
@@ -163,14 +197,18 @@ def _read_image(
 ) -> _Image | ImageFolderError:
     """Read an image of a class, or say why it cannot be read."""
     name, path = named
+    size = params.height, params.width
     try:
         picture = open_picture(read_regular(path, MAX_BYTES))
         content = _hash(f"{picture.size}".encode() + picture.tobytes())
-        values = image_of(picture, params.picture, params.height, params.width)
+        if is_wide(picture) and params.picture == "scale":
+            values = scaled(picture, *size)
+            return _Image(path, name, content, values, picture.mode, ends_of(picture))
+        values = image_of(picture, params.picture, *size)
     except PictureError as error:
-        return ImageFolderError.picture(path, error)
+        return ImageFolderError(f"{path}: {error}")
     except OSError as error:
-        return ImageFolderError.picture(path, error.strerror)
+        return ImageFolderError(f"{path}: {error.strerror}")
     return _Image(path, name, content, values)
 
 
@@ -178,18 +216,13 @@ def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:
     """Find pictures that lie in two classes, or in both splits."""
     problems: Problems = []
     first: dict[str, _Image] = {}
-    for image in train:
+    for image in (*train, *test):
         other = first.setdefault(image.content, image)
-        if other.name != image.name:
-            problems.append(ImageFolderError.two_classes(image.path, other.path))
-    tested: dict[str, _Image] = {}
-    for image in test:
-        if image.content in first:
-            problems.append(ImageFolderError.leak(image.path, first[image.content].path))
-            continue
-        other = tested.setdefault(image.content, image)
-        if other.name != image.name:
-            problems.append(ImageFolderError.two_classes(image.path, other.path))
+        twin = f"{image.path}: the same picture as {other.path}"
+        if other.path.parents[1] != image.path.parents[1]:
+            problems.append(ImageFolderError(f"{twin}; remove one of them"))
+        elif other.name != image.name:
+            problems.append(ImageFolderError(f"{twin}, of another class; remove one"))
     return problems
 
 
@@ -229,13 +262,39 @@ def _tell_rare(
     _tell(f"{folder / 'train'}: one image of a class to learn from", rare)
     untested = [name for name in classes if name not in tested]
     _tell(f"{folder / 'test'}: no images of a class", untested)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        alike["".join(name.casefold().split())].append(name)
+    twins = [repr(name) for names in alike.values() if len(names) > 1 for name in names]
+    _tell(f"{folder}: classes that differ only in case or blanks", twins)
 
 
-def _split(images: list[_Image], classes: list[str], picture: str) -> Split:
+def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
+    """Return what is black and what white in the wide pictures of each mode, and print it.
+
+    The file's own range would leave next to nothing of 10 or 12 bits in 16, and a range
+    for each picture would make a dim one bright.
+    """
+    greys = {}
+    for mode, kind in (("I", "9 to 32 bits"), ("F", "floats")):
+        ends = np.array([image.ends for image in images if image.wide == mode])
+        if len(ends):
+            greys[mode] = black, white = greys_of(mode, ends)
+            print(f"greys of {kind} ({len(ends):,}): {black:,g} is black, {white:,g} white")
+    return greys
+
+
+def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys) -> Split:
     number = {name: i for i, name in enumerate(classes)}
     labels = torch.tensor([number[image.name] for image in images])
-    values = np.stack([image.values for image in images])
-    return Split(torch.from_numpy(values), labels, tuple(classes), picture)
+    values = [
+        levels(image.values, *greys[image.wide]) if image.wide else image.values
+        for image in images
+    ]
+    flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
+    _tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
+    images_of_all = torch.from_numpy(np.stack(values))
+    return Split(images_of_all, labels, tuple(classes), picture, greys)
 
 
 def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
@@ -243,6 +302,17 @@ def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
     for image in images:
         members[image.name].append(image)
     return members
+
+
+def _linked(path: Path) -> ImageFolderError:
+    why = "a link to a folder, and DVC does not look into it; copy it"
+    return ImageFolderError(f"{path}: {why}")
+
+
+def _misplaced(path: Path, folder: Path) -> ImageFolderError:
+    return ImageFolderError(
+        f"{path}: in no folder of a class; expected {folder}/CLASS/IMAGE"
+    )
 
 
 def _is_visible(name: str) -> bool:
@@ -253,10 +323,12 @@ def _is_image(name: str) -> bool:
     return _is_visible(name) and name.lower().endswith(ENDINGS)
 
 
+_natsorted = natsort_keygen()
+
+
 def _natural(name: str) -> tuple:
     """Return a key by which 2 comes before 10, whatever the locale."""
-    parts = re.split("([0-9]+)", unicodedata.normalize("NFC", name))
-    return (*(int(p) if i % 2 else p for i, p in enumerate(parts)), name)
+    return _natsorted(unicodedata.normalize("NFC", name)), name
 
 
 def _hash(data: bytes) -> str:

@@ -3,7 +3,7 @@
 It knows nothing of training. Sizes and names are those of the notebook it follows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ class Reads(NamedTuple):
     classes: tuple[str, ...]  # the name of what each logit stands for
     picture: str  # how a picture becomes an image, as prepare.picture says
     length: int  # L, the rows of an image
+    greys: Mapping[str, Sequence[float]] = {}  # of the train images, see picture.Greys
 
 
 class LSTMClassifier(nn.Module):
@@ -133,6 +134,8 @@ def _draw_as_keras(model: LSTMClassifier) -> None:
 def save_model(model: LSTMClassifier, path: Path, reads: Reads) -> None:
     """Write the weights to ``path``, with the model's parameters and what it ``reads``."""
     metadata = {"model": model.params.model_dump(), "reads": reads._asdict()}
+    if not reads.greys:
+        del metadata["reads"]["greys"]
     save_tensors(path, model.state_dict(), metadata)
 
 
@@ -168,11 +171,11 @@ def load_model(
 
 def _check_reads(found: object) -> Reads | None:
     """Return what JSON holds of :class:`Reads`; None where it is something else."""
-    if not isinstance(found, dict) or found.keys() != set(Reads._fields):
+    if not isinstance(found, dict) or found.keys() | {"greys"} != set(Reads._fields):
         return None
-    classes, picture, length = (found[name] for name in Reads._fields)
+    classes, picture, length, greys = (found.get(name, {}) for name in Reads._fields)
     if are_classes(classes) and is_picture(picture) and is_length(length):
-        return Reads(tuple(classes), picture, length)
+        return Reads(tuple(classes), picture, length, greys)
     return None
 
 

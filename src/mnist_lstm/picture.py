@@ -37,14 +37,15 @@ MNIST's own way: http://yann.lecun.com/exdb/mnist/.
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
 from scipy import ndimage
 
-from mnist_lstm.plumbing.errors import PictureError
+from mnist_lstm.plumbing.errors import PictureError, one_line
 
 LONGEST = 1000  # pixels at which a picture is worked on
 CELLS = 32
@@ -57,8 +58,18 @@ LEVEL = 0.85
 
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20  # of a file
+_TOO_BIG = f"more than the {MAX_PIXELS // 10**6} megapixels allowed; scale it down"
+_NO_INK = "nothing to see: no ink that stands out from the paper"
 TILE = 1024  # pixels along a side of what is worked on at once
-FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
+DEPTHS = (8, 10, 12, 14, 16)  # bits of a grey, in cameras, scanners and microscopes
+
+_T = Image.Transpose
+_TURNS = {  # by EXIF's number
+    **{2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE},
+    **{6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90},
+}
+Greys = Mapping[str, Sequence[float]]  # what is black and white in the modes I and F
 
 
 def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarray:
@@ -67,6 +78,9 @@ def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarr
     Raises:
         PictureError: there is no ink in it.
     """
+    if is_wide(picture):
+        greys = greys_of(picture.mode, picture)
+        picture = Image.fromarray(levels(picture, *greys))
     darkness = _darkness(_grey(picture))
     ink = _ink(darkness)
     kept = _belonging(ink.where)
@@ -76,13 +90,13 @@ def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarr
 
 
 def open_picture(data: bytes) -> Image.Image:
-    """Decode ``data``: the first frame, upright, in RGBA or grey.
+    """Decode ``data``: the first frame, upright, in RGBA; what is wide, in I or F.
 
     Raises:
         PictureError: it is empty, no picture, damaged, or larger than ``MAX_PIXELS``.
     """
     if not data:
-        raise PictureError.empty()
+        raise PictureError("an empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its size, and of odd metadata
@@ -90,14 +104,19 @@ def open_picture(data: bytes) -> Image.Image:
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise PictureError.unknown(data) from None
+        kind = "HEIC, which is not read" if b"ftyphei" in data[:16] else ""
+        kind = kind or "not a picture that can be read"
+        raise PictureError(f"{kind}; save it as PNG, JPEG or WebP") from None
     except Image.DecompressionBombError:
-        raise PictureError.too_big(MAX_PIXELS) from None
+        raise PictureError(f"it is {_TOO_BIG}") from None
     except Exception as error:  # what decoders raise for damaged files is of any type
-        raise PictureError.damaged(error) from None
+        reason = one_line(str(error) or repr(error))
+        raise PictureError(f"damaged picture: {reason}") from None
 
 
-def image_of(picture: Image.Image, how: str, height: int, width: int) -> np.ndarray:
+def image_of(
+    picture: Image.Image, how: str, height: int, width: int, greys: Greys | None = None
+) -> np.ndarray:
     """Return ``picture`` as a model reads it: uint8 [height x width].
 
     Args:
@@ -105,47 +124,145 @@ def image_of(picture: Image.Image, how: str, height: int, width: int) -> np.ndar
         how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
         height: rows, L.
         width: values in a row, Q.
+        greys: what is black and what white in a wide picture that is scaled; without it,
+            that is guessed from this picture alone.
 
     Raises:
         PictureError: MNIST's preparation finds no ink in it.
     """
     if how == "mnist":
         return prepare(picture, height, width)
+    values = scaled(picture, height, width)
+    if not is_wide(picture):
+        return values
+    known = (greys or {}).get(picture.mode)
+    return levels(values, *known or greys_of(picture.mode, picture))
+
+
+def scaled(picture: Image.Image, height: int, width: int) -> np.ndarray:
+    """Return all of ``picture`` [height x width]: uint8, or float32 of what is wide."""
+    grey = picture.convert("F") if is_wide(picture) else _by_tiles(picture, _on_white)
     # A picture of that size keeps its greys.
-    grey = _by_tiles(picture, _on_white)
     return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def is_wide(picture: Image.Image) -> bool:
+    """Say whether this has greys of more than 8 bits: whole numbers (I) or others (F)."""
+    return picture.mode in ("I", "F")
+
+
+def greys_of(mode: str, values: Any) -> tuple[float, float]:
+    """Return what is black and what is white where wide pictures hold ``values``.
+
+    Whole numbers are of 8, 10, 12, 14 or 16 bits, the fewest that hold them. In others, and
+    where one is negative, the lowest is black and the highest white.
+    """
+    lowest, highest = ends_of(values)
+    depths = (2.0**bits - 1 for bits in DEPTHS if highest < 2**bits)
+    if mode == "I" and lowest >= 0 and (white := next(depths, None)):
+        return 0.0, white
+    return lowest, highest
+
+
+def ends_of(values: Any) -> tuple[float, float]:
+    """Return the lowest and the highest of ``values``, a picture or an array."""
+    values = np.asarray(values)
+    return float(values.min()), float(values.max())
+
+
+def levels(values: Any, black: float, white: float) -> np.ndarray:
+    """Return ``values`` as uint8: 0 where they are ``black``, 255 where ``white``."""
+    share = (np.asarray(values, np.float32) - black) / (white - black or 1)
+    return np.clip(share * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _decoded(data: bytes) -> Image.Image:
     Image.init()  # a Pillow may lack some
     formats = [name for name in FORMATS if name in Image.OPEN]
-    picture = Image.open(io.BytesIO(data), formats=formats)
+    picture = Image.open(io.BytesIO(_essential(data)), formats=formats)
     if picture.width * picture.height > MAX_PIXELS:
-        raise PictureError.too_big(MAX_PIXELS, picture.size)
-    ImageOps.exif_transpose(picture, in_place=True)
-    return _plain(picture)
+        size = f"{picture.width:,} x {picture.height:,} pixels are"
+        raise PictureError(f"{size} {_TOO_BIG}")
+    halved = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    if picture.format == "TIFF":  # whose EXIF and XMP Pillow reads as it loads it
+        if not isinstance(picture.info.get("xmp", b""), bytes):
+            del picture.info["xmp"]
+        for group in TiffTags.TAGS_V2_GROUPS:
+            picture.getexif().pop(group, None)
+    picture.load()
+    return _plain(_upright(picture), halved)
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    """Return ``picture`` in RGBA, 8 bits a channel."""
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        picture = _by_tiles(picture, lambda tile: _levels(_numbers(tile) / 257))
+def _essential(data: bytes) -> bytes:
+    """Leave out of a PNG or JPEG what neither makes its pixels nor says which way is up.
+
+    Pillow refuses a whole picture for a comment, profile or resolution that is not whole.
+    """
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"".join(_chunks(data))
+    return b"".join(_segments(data)) if data.startswith(b"\xff\xd8") else data
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the parts of a PNG that are needed."""
+    at = 8
+    yield data[:at]
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        kind, body = data[at + 4 : at + 8], data[at + 8 : end - 4]
+        turns = kind == b"eXIf" or body.startswith(b"XML:com.adobe.xmp")
+        whole = zlib.crc32(kind + body) == int.from_bytes(data[end - 4 : end])
+        if kind[:1].isupper() or kind == b"tRNS" or (turns and whole):
+            yield data[at:end]
+        at = end
+
+
+def _segments(data: bytes) -> Iterator[bytes]:
+    """Yield the parts of a JPEG that are needed."""
+    at = 2
+    yield data[:at]
+    while data[at : at + 1] == b"\xff" and data[at + 1] in (*range(0xE0, 0xF0), 0xFE):
+        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
+        if data[end : end + 1] != b"\xff":
+            break
+        colours = data[at + 1] in (0xE0, 0xEE) and end - at >= 16  # JFIF and Adobe, whole
+        if colours or data[at + 1] == 0xE1:  # EXIF and XMP
+            yield data[at:end]
+        at = end
+    yield data[at:]
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turn ``picture`` as its EXIF says, in which nothing else matters."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # as of any damaged metadata
+        return picture
+    turn = _TURNS.get(found) if isinstance(found, int) else None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _plain(picture: Image.Image, halved: bool) -> Image.Image:
+    """Return ``picture`` in RGBA or, where it is wide, in I or F without odd numbers.
+
+    Of colours of 16 bits Pillow keeps the upper 8, so it is told whether they are
+    ``halved``.
+    """
+    if picture.mode == "LAB":
+        picture = picture.getchannel("L")
+    elif picture.mode.startswith("I"):
+        return picture.convert("I")
     elif picture.mode == "F":
-        parts = (_numbers(tile) for _, tile in _tiles(picture))
-        ends = np.array([(values.min(), values.max()) for values in parts])
-        low, span = ends.min(), np.ptp(ends) or 1.0
-        picture = _by_tiles(
-            picture, lambda tile: _levels((_numbers(tile) - low) / span * 255)
+        values = np.asarray(picture)
+        usual = values[np.abs(values) < 1e30]  # others are infinite, or stand for a gap
+        low, high = (usual.min(), usual.max()) if usual.size else (0, 0)
+        return Image.fromarray(np.clip(np.nan_to_num(values, nan=low), low, high))
+    plain = picture.convert("RGBA")
+    if halved and np.asarray(_by_tiles(plain, _on_white)).max() < 64:
+        raise PictureError(
+            "almost black: of colours of 16 bits only the upper 8 are read; save it with 8"
         )
-    return picture.convert("RGBA")
-
-
-def _numbers(picture: Image.Image) -> np.ndarray:
-    return np.nan_to_num(np.asarray(picture, dtype=np.float64))
-
-
-def _levels(values: np.ndarray) -> Image.Image:
-    return Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8))
+    return plain
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
@@ -277,7 +394,7 @@ def _ink(darkness: np.ndarray) -> _Ink:
     counts = np.bincount(bins.ravel(), minlength=256).astype(np.float64)
     threshold = _otsu(counts)
     if threshold is None:
-        raise PictureError.no_ink()
+        raise PictureError(_NO_INK)
     ink = _Ink.above(darkness, bins, threshold)
     if ink.stands_out < DOUBTFUL:
         counts[: threshold + 1] = 0
@@ -286,7 +403,7 @@ def _ink(darkness: np.ndarray) -> _Ink:
             again = _Ink.above(darkness, bins, higher)
             ink = again if again.stands_out > ink.stands_out else ink
     if ink.level - ink.base < MIN_CONTRAST or ink.stands_out < MIN_STANDING_OUT:
-        raise PictureError.no_ink()
+        raise PictureError(_NO_INK)
     return ink
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_lstm.picture import MAX_BYTES, image_of, open_picture
+from mnist_lstm.picture import MAX_BYTES, greys_of, image_of, is_wide, open_picture
 from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait 
     from PIL.Image import Image
     from torch import Tensor
 
-    from mnist_lstm.model import LSTMClassifier
+    from mnist_lstm.model import LSTMClassifier, Reads
 
 MODEL = Path("models/model.safetensors")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
@@ -63,6 +63,7 @@ def main() -> None:
         try:
             picture = open_picture(read(file))  # before the model: it takes a moment
             found.append(predict(file, picture, model()))
+            tell_assumed(file, picture, model().reads)
         except PictureError as error:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
             continue
@@ -124,11 +125,19 @@ def predict(file: str, picture: "Image", model: "LSTMClassifier") -> Prediction:
 
     from mnist_lstm.splits import to_input
 
-    names, how, length = model.reads
-    image = image_of(picture, how, length, model.params.xdim)
+    names, how, length, greys = model.reads
+    image = image_of(picture, how, length, model.params.xdim, greys)
     with torch.inference_mode():
         p = model.read(to_input(torch.from_numpy(image)[None])).softmax(2)[0]
     return Prediction(file, image, p, names)
+
+
+def tell_assumed(file: str, picture: "Image", reads: "Reads") -> None:
+    """Say what is taken for black and white in a picture like none that was learnt from."""
+    if is_wide(picture) and reads.picture == "scale" and picture.mode not in reads.greys:
+        black, white = greys_of(picture.mode, picture)
+        assumed = f"{black:,g} is taken for black and {white:,g} for white"
+        print(f"note: {printable(file)}: {assumed}", file=sys.stderr)
 
 
 def read(file: str) -> bytes:
@@ -159,8 +168,8 @@ def read(file: str) -> bytes:
 def format_report(report: dict[str, Any]) -> str:
     """Return the line of a picture for a person."""
     sure, less = (percent(report[k]) for k in ("probability", "second_probability"))
-    file, first, second = (printable(report[k]) for k in ("file", "class", "second"))
-    return f"{file}: {first}  {sure}  (or {second}, {less})"
+    first, second = report["class"], report["second"]  # names, checked as such
+    return f"{printable(report['file'])}: {first}  {sure}  (or {second}, {less})"
 
 
 def percent(p: float) -> str:

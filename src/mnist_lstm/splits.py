@@ -1,7 +1,7 @@
 """Prepared splits: saved, loaded, and handed out in batches on the device."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ class Split:
     labels: Tensor  # int64 [N] as loaded; each is the place of its name in `classes`
     classes: tuple[str, ...]  # names, no two the same
     picture: str = "mnist"  # how a picture becomes such an image, as prepare.picture says
+    greys: Mapping[str, Sequence[float]] = field(default_factory=dict)  # see picture.Greys
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,7 +64,9 @@ def save_split(split: Split, path: Path) -> None:
     """Write ``split`` to ``path``, labels in as few bytes as they need."""
     labels = split.labels.to(_label_type(split.classes))
     tensors = {"images": split.images, "labels": labels}
-    metadata = {"classes": split.classes, "picture": split.picture}
+    metadata: dict = {"classes": split.classes, "picture": split.picture}
+    if split.greys:
+        metadata["greys"] = split.greys
     save_tensors(path, tensors, metadata)
 
 
@@ -84,7 +87,13 @@ def load_split(
         raise SplitError.of(path, found, classes)
     if not is_picture(picture):
         raise SplitError.picture(path, picture)
-    split = Split(tensors["images"], tensors["labels"].long(), tuple(classes), picture)
+    split = Split(
+        tensors["images"],
+        tensors["labels"].long(),
+        tuple(classes),
+        picture,
+        metadata.get("greys", {}),
+    )
     misfits = []
     if params.xdim != (q := split.images.shape[2]):
         misfits.append(ParamsError.width(q, path, params.xdim))

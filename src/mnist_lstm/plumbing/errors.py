@@ -127,63 +127,12 @@ class ImageFolderError(UserError):
         return cls(*lines)
 
     @classmethod
-    def missing(cls, folder: Path) -> Self:
-        """No images at all."""
+    def not_utf8(cls, path: Path) -> Self:
+        """A name that DVC does not read; its own error says not which."""
         return cls(
-            f"{folder}: no images; each class is a folder of them, {folder}/CLASS/IMAGE "
-            "(`dvc exp run --temp` and `--queue` see only what Git or DVC tracks)"
+            f"{path}: DVC reads names in UTF-8 alone; rename it (or all, as "
+            "`convmv -r -f cp437 -t utf8 own` shows, if the ZIP is from Windows)"
         )
-
-    @classmethod
-    def picture(cls, path: Path, reason: object) -> Self:
-        """A file that is no image which can be read, or is empty of ink."""
-        return cls(f"{path}: {reason}")
-
-    @classmethod
-    def misplaced(cls, path: Path, folder: Path) -> Self:
-        """An image that belongs to no class."""
-        return cls(f"{path}: in no folder of a class; expected {folder}/CLASS/IMAGE")
-
-    @classmethod
-    def linked(cls, path: Path) -> Self:
-        """A link to a folder."""
-        return cls(f"{path}: a link to a folder, and DVC does not look into it; copy it")
-
-    @classmethod
-    def irregular(cls, path: Path) -> Self:
-        """A link to nothing, a pipe, a socket."""
-        return cls(f"{path}: not a regular file")
-
-    @classmethod
-    def name(cls, path: Path) -> Self:
-        """A class whose name would break a line."""
-        return cls(f"{path}: the name of a class must be printable")
-
-    @classmethod
-    def n_class(cls, folder: Path, found: int, least: int, most: int) -> Self:
-        """Too few or too many classes."""
-        what = f"{found:,} class" + ("" if found == 1 else "es")
-        return cls(f"{folder}: {what} with images, expected {least} to {most:,}")
-
-    @classmethod
-    def unknown(cls, path: Path, folder: Path) -> Self:
-        """A class that is tested and not trained."""
-        return cls(f"{path}: a class of which {folder} has no image")
-
-    @classmethod
-    def one_image(cls, path: Path, test: Path) -> Self:
-        """A class that cannot be in both splits."""
-        return cls(f"{path}: one image; without images in {test} a class needs two")
-
-    @classmethod
-    def leak(cls, path: Path, other: Path) -> Self:
-        """A test image that is trained on."""
-        return cls(f"{path}: the same picture as {other}; remove one of them")
-
-    @classmethod
-    def two_classes(cls, path: Path, other: Path) -> Self:
-        """An image that is to be of two classes."""
-        return cls(f"{path}: the same picture as {other}, of another class; remove one")
 
 
 class OutputError(UserError):
@@ -370,39 +319,9 @@ class PictureError(UserError):
         return cls("standard input is closed")
 
     @classmethod
-    def empty(cls) -> Self:
-        """Not a single byte."""
-        return cls("an empty file")
-
-    @classmethod
     def too_long(cls, most: int) -> Self:
         """More bytes than any picture of the size allowed needs."""
         return cls(f"more than {most // 2**20} MB, which no picture is")
-
-    @classmethod
-    def unknown(cls, data: bytes) -> Self:
-        """No picture, or one of another format."""
-        kind = "HEIC, which is not read: save it" if b"ftyphei" in data[:16] else ""
-        kind = kind or "not a picture that can be read; save it"
-        return cls(f"{kind} as PNG, JPEG or WebP")
-
-    @classmethod
-    def damaged(cls, reason: object) -> Self:
-        """A picture that cannot be decoded."""
-        return cls(f"damaged picture: {one_line(str(reason) or repr(reason))}")
-
-    @classmethod
-    def too_big(cls, most: int, size: tuple[int, int] | None = None) -> Self:
-        """More pixels than are read here."""
-        found = f"{size[0]:,} x {size[1]:,} pixels are" if size else "it is"
-        return cls(
-            f"{found} more than the {most // 10**6} megapixels allowed; scale it down"
-        )
-
-    @classmethod
-    def no_ink(cls) -> Self:
-        """Nothing is drawn."""
-        return cls("nothing to see: no ink that stands out from the paper")
 
 
 class PageError(UserError):

@@ -119,6 +119,12 @@ def read_regular(path: Path, most: int) -> bytes:
             raise UnfitFileError.no_memory(path, status.st_size) from None
 
 
+def misspelt(folder: Path) -> list[Path]:
+    """Return what lies in ``folder`` under a name that is not UTF-8."""
+    below = sorted(folder.rglob("*"))
+    return [p for p in below if p.name.encode(errors="ignore").decode() != p.name]
+
+
 def _open_at_once(path: str, flags: int) -> int:
     # Or, to open a pipe, this would wait until someone writes.
     return os.open(path, flags | os.O_NONBLOCK)
