@@ -80,7 +80,7 @@ def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarr
     """
     if is_wide(picture):
         greys = greys_of(picture.mode, picture)
-        picture = Image.fromarray(levels(picture, *greys))
+        picture = _by_tiles(picture, lambda x: Image.fromarray(levels(x, *greys)))
     darkness = _darkness(_grey(picture))
     ink = _ink(darkness)
     kept = _belonging(ink.where)
@@ -166,7 +166,8 @@ def greys_of(mode: str, values: Any) -> tuple[float, float]:
 
 def ends_of(values: Any) -> tuple[float, float]:
     """Return the lowest and the highest of ``values``, a picture or an array."""
-    values = np.asarray(values)
+    if isinstance(values, Image.Image):
+        values = np.array(values.getextrema())
     return float(values.min()), float(values.max())
 
 
@@ -253,10 +254,13 @@ def _plain(picture: Image.Image, halved: bool) -> Image.Image:
     elif picture.mode.startswith("I"):
         return picture.convert("I")
     elif picture.mode == "F":
-        values = np.asarray(picture)
-        usual = values[np.abs(values) < 1e30]  # others are infinite, or stand for a gap
-        low, high = (usual.min(), usual.max()) if usual.size else (0, 0)
-        return Image.fromarray(np.clip(np.nan_to_num(values, nan=low), low, high))
+        parts = (np.asarray(tile) for _, tile in _tiles(picture))
+        usual = (part[np.abs(part) < 1e30] for part in parts)  # not infinite, and no gap
+        ends = [end for part in usual if part.size for end in ends_of(part)] or [0]
+        for place, tile in _tiles(picture):
+            values = np.nan_to_num(np.asarray(tile), nan=min(ends))
+            picture.paste(Image.fromarray(values.clip(min(ends), max(ends))), place)
+        return picture
     plain = picture.convert("RGBA")
     if halved and np.asarray(_by_tiles(plain, _on_white)).max() < 64:
         raise PictureError(
