@@ -1,138 +1,228 @@
-"""Print in Markdown what the workspace changes against the commit BASE.
+"""Say in Markdown what the workspace changes against the commit BASE, and if it was run.
 
 Usage: python tools/review.py BASE
 
-It needs what both have in Git: no cache, no remote, no GPU. On GitHub it also shows the
-figures. What the files hold may be hostile: it is printed as code, cut short.
+It needs what both have in Git: no cache, no remote, no GPU. Where the workspace was not run
+after its last change, there is no verdict, and the exit status is 1.
 """
 
+import contextlib
 import csv
 import io
-import json
 import os
-import re
-import signal
+import subprocess
 import sys
-from collections.abc import Iterable
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from commits import (
-    LOCK,
-    Commit,
-    ReviewError,
-    Side,
-    Workspace,
-    check,
-    dvc,
-    dvc_diff,
-    fetch_missing,
-    find_commit,
-    mapping,
-    printable,
-    require_repository,
-    sequence,
-)
-
+ROOT = Path(__file__).parent.parent
 CLASSES = "plots/confusion.csv"  # actual and predicted class: a row a test image
 TEST_IMAGES = "data/prepared/test.safetensors"
-FIGURES = ("learning_curve", "confusion", "mistakes")
-CELL = 60  # characters of a cell
-ROWS = 100  # of a table
-STAGES = 20  # of the list of those that would run
-# Bytes of a table. GitHub refuses a comment above 65,536 characters; two tables and all
-# that stands around them come to less than 60,000 bytes.
-PART = 22_000
+OWN = "own"  # the user's images, which Git need not hold
+LARGEST = 60_000  # bytes; GitHub refuses a comment of more than 65,536 characters
+LONGEST = 20  # names of a list
 
-Rows = list[list[str]]
-Predictions = list[tuple[str, str]]
+Classes = list[tuple[str, str]]
+
+
+class Side(NamedTuple):
+    """One of the two states that are compared, as Git holds it."""
+
+    inputs: dict[str, list[str]]  # stage: the files, folders and parameters that it reads
+    outputs: dict[str, str]  # what the stages wrote: its checksum in dvc.lock
+    stale: dict[str, list[str]]  # stage that dvc.lock does not describe: what makes it so
+    classes: Classes  # actual and predicted class of each test image
 
 
 def main() -> None:
-    """Print the report; end in one line where it cannot be made."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and so end what runs, too
+    """Print the report; end with status 1 where it holds no verdict."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tools/review.py BASE")
+    base = find_commit(sys.argv[1])
+
+    from dvc.exceptions import DvcException  # takes a second
+    from dvc.repo import Repo
+
     try:
-        if len(sys.argv) != 2:
-            raise ReviewError("usage: python tools/review.py BASE")
-        if sys.stdout is None:
-            raise ReviewError("standard output is closed, so the report has no reader")
-        print_bytes(report(sys.argv[1]).encode(errors="backslashreplace"))
-    except ReviewError as error:
+        with Repo(str(ROOT)) as repo:
+            text, ran = report(repo, base)
+    except DvcException as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        if sys.stderr:  # else print would take standard output
-            print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    print(text)
+    sys.exit(0 if ran else 1)
 
 
-def print_bytes(data: bytes) -> None:
-    """Write ``data`` to standard output, in UTF-8 whatever the locale."""
-    try:
-        while data:
-            data = data[os.write(sys.stdout.fileno(), data) :]
-    except OSError as error:
-        raise ReviewError(f"cannot print the report: {error.strerror}") from None
+def find_commit(name: str) -> str:
+    """Return the hash of the commit that ``name`` means; end where there is none."""
+    command = ["git", "rev-parse", "--quiet", "--verify", "--end-of-options"]
+    command.append(f"{name}^{{commit}}")
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if found.returncode != 0:
+        unknown = (
+            f"BASE={name!r} is not a known commit; name a branch, a tag or a commit "
+            "(in a shallow clone, `git fetch --unshallow` first)"
+        )
+        sys.exit(f"error: {found.stderr.strip() or unknown}")
+    return found.stdout.strip()
 
 
-def report(name: str) -> str:
-    """Return the whole report against the commit that ``name`` means."""
-    require_repository()
-    base, workspace = Commit(find_commit(name, "BASE")), Workspace()
-    check(workspace)
-    fetch_missing(base.sha)
-    check(base)
+def report(repo: Any, base: str) -> tuple[str, bool]:
+    """Return the report on ``repo`` against the commit ``base``, and if it has a verdict.
+
+    Raises:
+        DvcException: DVC cannot read one of the two.
+    """
+    from dvc.repo.brancher import switch
+
+    files = changed_files(repo, base)  # first: it fetches what is missing
+    new = look(repo)
+    with switch(repo, base):
+        old = look(repo)
+    metrics = repo.metrics.diff(a_rev=base).get("diff", {})
+    parameters = repo.params.diff(a_rev=base).get("diff", {})
+    changed = files + [key for changes in parameters.values() for key in changes]
+    against = f"Compared with commit {base[:10]}."
+    if new.stale:
+        return f"{not_run(new, changed)}\n\n{against}", False
+    # In a commit, DVC counts own/README.md among the images.
+    if stale := [name for name, causes in old.stale.items() if causes != [OWN]]:
+        against += f" It was not run itself ({', '.join(stale)}): part may be its own."
     parts = [
-        verdict(base, workspace),
-        f"Compared with {code(name)}, {base}.",
-        f"## Metrics\n\n{metrics(base, workspace)}",
-        f"## Parameters\n\n{parameters(base, workspace)}",
-        f"## {LOCK}\n\n{lock_state()}",
-        figures(base),
+        verdict(old, new, changed),
+        against,
+        figures(repo, base, moved(old, new)),
+        f"## Metrics\n\n{table(metrics, 'Metric', base)}",
+        f"## Parameters\n\n{table(parameters, 'Parameter', base)}",
     ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return shorten("\n\n".join(filter(None, parts)), base), True
 
 
-# Does the change matter?
+# What Git and DVC hold
 
 
-def verdict(base: Side, workspace: Side) -> str:
-    """Say whether the two models differ on the test images, and what that means."""
-    found = []
-    for side in (base, workspace):
-        classes = predictions(side)
-        if classes is None:
-            return f"Test accuracy is not compared: {side} has no {CLASSES}."
-        images = test_images(side)
-        if not images:
-            return f"Test accuracy is not compared: no {TEST_IMAGES} in {LOCK} of {side}."
-        found.append((classes, images))
-    (old, old_images), (new, new_images) = found
-    other = "Nothing is compared: the two commits have different test images"
-    if old_images != new_images:
-        return f"{other} ({TEST_IMAGES} in {LOCK})."
-    if [actual for actual, _ in old] != [actual for actual, _ in new]:
-        return f"{other} (the column `actual` of {CLASSES})."
-    return compare(old, new)
+def changed_files(repo: Any, base: str) -> list[str]:
+    """Return the files in which the workspace differs from ``base``.
+
+    A clone without all files (``--filter=blob:none``) fetches, to count lines, those that
+    it lacks; DVC would wait for them for ever.
+    """
+    counted = git(repo, "diff", "--numstat", "--no-renames", "-z", base, "--")
+    names = [line.split("\t", 2)[2] for line in counted.split("\0")[:-1]]
+    names += git(repo, "ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
+    ignored = repo.dvcignore.is_ignored_file
+    return [name for name in names if not ignored(str(Path(repo.root_dir, name)))]
 
 
-def compare(old: Predictions, new: Predictions) -> str:
-    """Compare two models on the same images by McNemar's exact test."""
-    if not new:
-        return f"Test accuracy is not compared: {CLASSES} has no rows."
-    right = [(a == b, a == c) for (a, b), (_, c) in zip(old, new, strict=True)]
-    better, worse = right.count((False, True)), right.count((True, False))
-    before, after = (sum(column) / len(right) for column in zip(*right, strict=True))
-    accuracy = f"Test accuracy {before:.2%} -> {after:.2%}:"
-    if better + worse == 0:
-        return f"{accuracy} no image newly right or wrong, so there is nothing to test."
-    p = mcnemar(better, worse)
-    chance = "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+def git(repo: Any, *arguments: str) -> str:
+    """Run git; return what it printed."""
+    command = ["git", "-C", repo.root_dir, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def look(repo: Any) -> Side:
+    """Return what ``repo`` holds, in the workspace or in the commit it is switched to."""
+    side = Side({}, {}, {}, read_classes(repo.index.outs))
+    kept = {out.def_path: out.hash_info for out in repo.index.outs if out.use_cache}
+    for stage in repo.index.stages:
+        name = getattr(stage, "name", stage.addressing)
+        causes = ["dvc.yaml"] if getattr(stage, "cmd_changed", False) else []
+        items = [*stage.deps, *stage.outs]
+        ran = any(item.hash_info for item in items)
+        causes += chain.from_iterable(out_of_date(item, kept) for item in items if ran)
+        if causes or not ran:
+            side.stale[name] = causes
+        reads = [getattr(dep, "params", None) or [dep.def_path] for dep in stage.deps]
+        side.inputs[name] = [*chain.from_iterable(reads)]
+        written = [*stage.outs, *(dep for dep in stage.deps if dep.def_path == TEST_IMAGES)]
+        side.outputs.update(
+            (item.def_path, item.hash_info.value) for item in written if ran
+        )
+    return side
+
+
+def out_of_date(item: Any, kept: dict[str, Any]) -> list[str]:
+    """Return what dvc.lock has otherwise: the path of ``item``, or keys of parameters.
+
+    What DVC keeps outside of Git (data, models) may be missing, or another commit's. There
+    dvc.lock alone tells: a stage has to have read what the stage before it wrote.
+    """
+    path = item.def_path
+    if path in kept:
+        return [path] if item.hash_info != kept[path] else []
+    if any(within(folder, path) for folder in kept):
+        return []  # dvc.lock has the checksum of the whole folder alone
+    if path == OWN and not any(item.repo.dvcignore.find(item.fs, item.fs_path)):
+        return []
+    states = item.workspace_status().items()
+    return [
+        *chain.from_iterable(s if isinstance(s, dict) else [name] for name, s in states)
+    ]
+
+
+def read_classes(outs: Any) -> Classes:
+    """Return the table of actual and predicted classes; empty where there is none."""
+    for out in outs:
+        if out.def_path == CLASSES and out.exists:
+            rows = list(csv.DictReader(io.StringIO(out.fs.read_text(out.fs_path))))
+            if rows and {"actual", "predicted"} <= rows[0].keys():
+                return [(row["actual"], row["predicted"]) for row in rows]
+    return []
+
+
+# The report
+
+
+def not_run(new: Side, changed: list[str]) -> str:
+    """Say which stages have to run, and what makes them."""
+    lines = ["**Not run: `dvc repro`, then look again.** dvc.lock does not belong to:\n"]
+    for stage, causes in new.stale.items():
+        found = [[n for n in changed if within(cause, n)] or [cause] for cause in causes]
+        names = [f"`{name}`" for name in chain.from_iterable(found)]
+        lines.append(f"- {stage}: {listed(names) or 'it never ran'}")
+    return "\n".join(lines)
+
+
+def verdict(old: Side, new: Side, changed: list[str]) -> str:
+    """Say which outputs moved, what that means, and what of ``changed`` a stage reads."""
+    written = old.outputs.keys() | new.outputs.keys()
+    read = [(name, readers(name, old, new)) for name in changed if name not in written]
+    causes = listed([f"`{name}` ({', '.join(stages)})" for name, stages in read if stages])
+    if outputs := moved(old, new):
+        return (
+            f"{compare(old, new)}\n\nChanged: {causes or 'nothing that a stage reads'}.\n\n"
+            f"Outputs that moved: {listed([f'`{name}`' for name in outputs])}."
+        )
+    if not causes:
+        return "No output moved, and nothing that a stage reads has changed."
     return (
-        f"{accuracy} {count(better, 'image')} newly right, {worse:,} newly wrong; "
-        f"exact McNemar {chance}.\n\n"
-        f"p is the chance of a split at least as uneven, if each of these "
-        f"{count(better + worse, 'image')} were as likely to turn right as wrong. It is "
-        "about these two models on this test set: it does not say what another seed would "
-        "give, nor which way of training is better."
+        f"No output moved, though this changed: {causes}.\n\nEvery output is the same to "
+        "the bit: the change alters nothing, or this run does not use it (a parameter may "
+        "switch it off)."
+    )
+
+
+def compare(old: Side, new: Side) -> str:
+    """Compare two models on the same test images by McNemar's exact test."""
+    if not old.classes or not new.classes:
+        return f"Test accuracy is not compared: {CLASSES} is missing on one side."
+    if old.outputs.get(TEST_IMAGES) != new.outputs.get(TEST_IMAGES) or (
+        [actual for actual, _ in old.classes] != [actual for actual, _ in new.classes]
+    ):
+        return "Test accuracy is not compared: the test images are not the same."
+    pairs = zip(old.classes, new.classes, strict=True)
+    right = [(a == b, a == c) for (a, b), (_, c) in pairs]
+    before, after = (sum(column) / len(right) for column in zip(*right, strict=True))
+    if old.classes == new.classes:
+        return f"Test accuracy {after:.2%}, as before: each image is predicted the same."
+    better, worse = right.count((False, True)), right.count((True, False))
+    p = mcnemar(better, worse)
+    return (
+        f"Test accuracy {before:.2%} -> {after:.2%}: images newly right: {better:,}, newly "
+        f"wrong: {worse:,}; exact McNemar {'p < 0.0001' if p < 1e-4 else f'p = {p:.2g}'}."
+        "\n\np is about these two models on this test set. Another seed alone often moves "
+        "as many images, so p does not say which way of training is better: several seeds "
+        "of each do."
     )
 
 
@@ -140,219 +230,77 @@ def mcnemar(better: int, worse: int) -> float:
     """Return the two-sided p of McNemar's exact test: a binomial one on the changes."""
     from scipy.stats import binomtest  # takes a second
 
-    return float(binomtest(better, better + worse).pvalue)
+    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
 
 
-def count(n: int, what: str) -> str:
-    """Return ``n`` and what it counts, as in "1 image"."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+def table(changes: dict[str, Any], title: str, base: str) -> str:
+    """Return DVC's own Markdown table of ``changes``."""
+    from dvc.compare import show_diff
+
+    style = {"markdown": True, "precision": 6, "round_digits": True, "a_rev": base[:10]}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        show_diff(changes, title, show_changes=title == "Metric", **style)
+    return printed.getvalue().strip() if changes else "No change."
 
 
-def predictions(side: Side) -> Predictions | None:
-    """Return the actual and the predicted class of each test image, as they are spelt.
-
-    None where there is no such table.
-    """
-    text = side.text(CLASSES)
-    if text is None:
-        return None
-    try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        actual, predicted = header.index("actual"), header.index("predicted")
-    except ValueError:  # empty, or of other columns
-        return None
-    except csv.Error as error:
-        raise ReviewError(f"{CLASSES} in {side}: {error}; restore it from git") from None
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header) or not all(row):
-            raise ReviewError(f"{CLASSES} in {side}, line {number}: a value is missing")
-    return [(row[actual], row[predicted]) for row in rows]
-
-
-def test_images(side: Side) -> set[str]:
-    """Return the checksums of the test images in dvc.lock; empty where it has none."""
-    stages = mapping(mapping(side.load(LOCK)).get("stages"))
-    deps = [mapping(d) for s in stages.values() for d in sequence(mapping(s).get("deps"))]
-    return {str(d["md5"]) for d in deps if d.get("path") == TEST_IMAGES and "md5" in d}
-
-
-# The tables
-
-
-def metrics(base: Commit, workspace: Workspace) -> str:
-    """Return the table of the metrics that changed."""
-    rows = [
-        [
-            code(file),
-            code(key),
-            *(number(change.get(x)) for x in ("old", "new")),
-            by(change),
-        ]
-        for file, key, change in changes(dvc_diff("metrics", base, workspace))
-    ]
-    whole = f"`dvc metrics diff {base.sha[:10]}`"
-    return table(["File", "Metric", "Old", "New", "Change"], rows, whole)
-
-
-def parameters(base: Commit, workspace: Workspace) -> str:
-    """Return the table of the parameters that changed."""
-    rows = [
-        [code(file), code(key), *(value(change.get(x)) for x in ("old", "new"))]
-        for file, key, change in changes(dvc_diff("params", base, workspace))
-    ]
-    whole = f"`dvc params diff {base.sha[:10]}`"
-    return table(["File", "Parameter", "Old", "New"], rows, whole)
-
-
-def changes(diff: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-    """Yield file, key and change of all that differs."""
-    for file, keys in sorted(diff.items()):
-        for key, change in sorted(mapping(keys).items()):  # DVC's own order varies
-            yield file, key, mapping(change)
-
-
-def table(header: list[str], rows: Rows, whole: str) -> str:
-    """Return a Markdown table that a terminal shows in columns, or a sentence.
-
-    At most `ROWS` rows and `PART` bytes of it; then a sentence names the command ``whole``
-    that prints all.
-    """
-    if not rows:
-        return "No change."
-    shown = rows[:ROWS]
-    while len((lines := align(header, shown)).encode()) > PART:
-        shown = shown[: len(shown) * 9 // 10]
-    left = len(rows) - len(shown)
-    if not left:
-        return lines
-    return f"{lines}\n\nCut: {count(left, 'more row')} not shown here; {whole} prints all."
-
-
-def align(header: list[str], rows: Rows) -> str:
-    """Return the Markdown of a table, its columns padded to the same width."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = []
-    for cells in (header, ["-" * width for width in widths], *rows):
-        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append(f"| {' | '.join(padded)} |")
+def figures(repo: Any, base: str, outputs: list[str]) -> str:
+    """Return the figures that moved, old and new: shown on GitHub, named elsewhere."""
+    names = [name for name in outputs if name.endswith(".png")]
+    if not names:
+        return ""
+    lines = ["## Figures\n"]
+    if not (repository := os.environ.get("GITHUB_REPOSITORY")):
+        lines += [f"- {name}; before: `git show {base[:10]}:{name}`" for name in names]
+        return "\n".join(lines)
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    head = os.environ.get("HEAD_SHA") or git(repo, "rev-parse", "HEAD").strip()
+    lines += ["| Before | After |", "|---|---|"]
+    for name in names:
+        # ?raw=true, on GitHub's own host: whoever reads a private repository is logged in
+        # there, and not at raw.githubusercontent.com.
+        pages = [f"{server}/{repository}/blob/{commit}/{name}" for commit in (base, head)]
+        shown = [f"[![{name}]({page}?raw=true)]({page})" for page in pages]
+        lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
-def number(metric: Any) -> str:
-    """Return a metric as a cell."""
-    if isinstance(metric, float):
-        return f"{metric:.7g}"
-    if isinstance(metric, int) and not isinstance(metric, bool) and abs(metric) < 1e15:
-        return f"{metric:,}"
-    return value(metric)
+def moved(old: Side, new: Side) -> list[str]:
+    """Return the outputs whose checksums differ, or that only one side has."""
+    return sorted({path for path, _ in old.outputs.items() ^ new.outputs.items()})
 
 
-def by(change: dict[str, Any]) -> str:
-    """Return by how much a metric changed, with its sign."""
-    moved = change.get("diff")
-    if not isinstance(moved, int | float):
-        return "-"
-    return number(moved) if moved <= 0 else f"+{number(moved)}"
+def readers(name: str, *sides: Side) -> list[str]:
+    """Return the stages that read the file or the parameter ``name``."""
+    if name == "dvc.yaml":
+        return ["the pipeline"]
+    found = [
+        stage
+        for side in sides
+        for stage, inputs in side.inputs.items()
+        if any(within(path, name) for path in inputs)
+    ]
+    return list(dict.fromkeys(found))
 
 
-def value(setting: Any) -> str:
-    """Return a parameter as a cell: text as it is, unless it would read as a number."""
-    if setting is None:
-        return "-"
-    if not isinstance(setting, str):
-        return code(json.dumps(setting, ensure_ascii=False))
-    try:
-        json.loads(setting)
-    except (ValueError, RecursionError):
-        return code(setting)
-    return code(f'"{setting}"')
+def within(path: str, name: str) -> bool:
+    """Return whether ``name`` is ``path`` or lies in it: in a folder, or in a section."""
+    in_section = "/" not in name and name.startswith(f"{path}.")
+    return name == path or name.startswith(f"{path}/") or in_section
 
 
-def code(text: str) -> str:
-    r"""Return ``text`` as a code span, in which GitHub makes no mention, link or heading.
-
-    What could end the span or its cell, a line break or an invisible mark is shown by its
-    code, as in ``\x7c``.
-    """
-    shown = "".join(map(visible, text[:CELL]))[:CELL]
-    if not shown.strip() or shown != shown.strip():
-        shown = f'"{shown}"'
-    cut = len(text) > CELL or len("".join(map(visible, text))) > CELL
-    return f"`{shown}`" + (f"... ({len(text):,} characters)" if cut else "")
+def listed(names: list[str]) -> str:
+    """Return ``names`` in a sentence; the first ones, if they are many."""
+    left = len(names) - LONGEST
+    return ", ".join(names[:LONGEST] + ([f"{left} more"] if left > 0 else []))
 
 
-def visible(c: str) -> str:
-    """Return a character as a code span in a table may hold it."""
-    if c in "`|":
-        return f"\\x{ord(c):x}"
-    return "\\\\" if c == "\\" else printable(c)
-
-
-# Is dvc.lock current?
-
-
-def lock_state() -> str:
-    """Say whether dvc.lock matches the code, the parameters and the data."""
-    # The exit status is 0 also when stages would run, so the output is read. Where a stage
-    # that would run misses its data, as in a clone without a cache, DVC stops there with an
-    # error.
-    plan = dvc("repro", "--dry", "--allow-missing")
-    said = plan.out.decode(errors="backslashreplace") + plan.err
-    ends = r"^(?:Running stage|ERROR: failed to reproduce) '([^'\n]*)"
-    stale = list(dict.fromkeys(re.findall(ends, said, re.M)))
-    if stale:
-        names = [f"- {code(name)}" for name in stale[:STAGES]]
-        left = len(stale) - len(names)
-        more = [f"\nCut: {count(left, 'more stage')} not shown here."] if left else []
-        lead = "Out of date. Run `dvc repro` and commit what it writes; it begins with:\n"
-        return "\n".join([lead, *names, *more])
-    if plan.status == 0 and "up to date" in said:
-        return "Current: it matches the code, the parameters and the data."
-    errors = re.findall(r"^ERROR: (.*)", plan.err, re.M) or ["DVC gave no reason"]
-    raise ReviewError(f"`dvc repro --dry` failed: {printable(errors[-1])}")
-
-
-# The figures, on GitHub
-
-
-def figures(base: Commit) -> str:
-    """Return the figures of both commits side by side; nothing outside of GitHub."""
-    address = repository()
-    if not address:
-        return ""
-    head = Commit(find_commit(os.environ.get("HEAD_SHA") or "HEAD", "HEAD_SHA"))
-    rows = []
-    for name in FIGURES:
-        file = f"plots/{name}.png"
-        if base.blobs.get(file) != head.blobs.get(file):
-            rows.append([image(address, side, file) for side in (base, head)])
-    if not rows:
-        return ""
-    title = "<details>\n<summary>Figures of both commits</summary>"
-    return f"{title}\n\n{align([f'{base}', f'{head}'], rows)}\n\n</details>"
-
-
-def repository() -> str:
-    """Return the address of the repository on GitHub; nothing outside of it."""
-    server = os.environ.get("GITHUB_SERVER_URL", "")
-    name = os.environ.get("GITHUB_REPOSITORY", "")
-    if not server or not name:
-        return ""
-    address = f"{server}/{name}"
-    if not re.fullmatch(r"https?://[\w.:-]+(/[\w.-]+){2}", address, re.A):
-        raise ReviewError(f"no address of a repository on GitHub: {printable(address)}")
-    return address
-
-
-def image(address: str, side: Commit, file: str) -> str:
-    """Return an image that links to ``file`` at the commit ``side``."""
-    if file not in side.blobs:
-        return "none"
-    # ?raw=true, on GitHub's own host: whoever reads a private repository is logged in
-    # there. From any other host, raw.githubusercontent.com too, GitHub's proxy fetches the
-    # image, and it is logged in nowhere.
-    page = f"{address}/blob/{side.sha}/{file}"
-    return f"[![{file} of {side}]({page}?raw=true)]({page})"
+def shorten(text: str, base: str) -> str:
+    """Return ``text``, cut at the end of a line where a comment could not hold it."""
+    if len(text.encode()) <= LARGEST:
+        return text
+    kept = text.encode()[:LARGEST].decode(errors="ignore").rpartition("\n")[0]
+    commands = f"`dvc metrics diff {base[:10]}` and `dvc params diff {base[:10]}`"
+    return f"{kept}\n\nCut here: {commands} print all."
 
 
 if __name__ == "__main__":
