@@ -122,6 +122,12 @@ def change_a_command(project):
     write(project, "dvc.yaml", text)
 
 
+def add_an_output(project):
+    page = "      - models/page.html\n"
+    text = project.text("dvc.yaml").replace(page, page.replace("page.html", "more") + page)
+    write(project, "dvc.yaml", text)
+
+
 def run_prepare_alone(project):
     """Leave the lock of a run that ended after `prepare`."""
     lock = yaml.safe_load(project.text("dvc.lock"))
@@ -138,6 +144,7 @@ def run_prepare_alone(project):
         (lambda p: write(p, MODEL_METRICS, "{}"), {"describe": [MODEL_METRICS]}),
         (lambda p: write(p, "own/train/a/1.png", "x"), {"prepare": ["own"]}),
         (change_a_command, {"plot": ["dvc.yaml"]}),
+        (add_an_output, {"export": ["models/more"]}),
         (run_prepare_alone, {stage: ["data/prepared"] for stage in AFTER_PREPARE}),
     ],
 )

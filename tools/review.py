@@ -49,7 +49,7 @@ def main() -> None:
             text, ran = report(repo, base)
     except DvcException as error:
         sys.exit(f"error: {error}")
-    print(text)
+    print(text, file=sys.__stdout__)  # not DVC's, which ends in a traceback under `| head`
     sys.exit(0 if ran else 1)
 
 
@@ -135,9 +135,7 @@ def look(repo: Any) -> Side:
         reads = [getattr(dep, "params", None) or [dep.def_path] for dep in stage.deps]
         side.inputs[name] = [*chain.from_iterable(reads)]
         written = [*stage.outs, *(dep for dep in stage.deps if dep.def_path == TEST_IMAGES)]
-        side.outputs.update(
-            (item.def_path, item.hash_info.value) for item in written if ran
-        )
+        side.outputs.update((item.def_path, item.hash_info.value) for item in written)
     return side
 
 
@@ -148,16 +146,14 @@ def out_of_date(item: Any, kept: dict[str, Any]) -> list[str]:
     dvc.lock alone tells: a stage has to have read what the stage before it wrote.
     """
     path = item.def_path
-    if path in kept:
-        return [path] if item.hash_info != kept[path] else []
+    if not item.hash_info or (path in kept and item.hash_info != kept[path]):
+        return [path]
     if any(within(folder, path) for folder in kept):
-        return []  # dvc.lock has the checksum of the whole folder alone
+        return []  # of what lies in a folder, dvc.lock has the folder's checksum alone
     if path == OWN and not any(item.repo.dvcignore.find(item.fs, item.fs_path)):
         return []
-    states = item.workspace_status().items()
-    return [
-        *chain.from_iterable(s if isinstance(s, dict) else [name] for name, s in states)
-    ]
+    states = item.workspace_status().values()
+    return [*chain.from_iterable(s if isinstance(s, dict) else [path] for s in states)]
 
 
 def read_classes(outs: Any) -> Classes:
@@ -269,16 +265,12 @@ def moved(old: Side, new: Side) -> list[str]:
     return sorted({path for path, _ in old.outputs.items() ^ new.outputs.items()})
 
 
-def readers(name: str, *sides: Side) -> list[str]:
+def readers(name: str, old: Side, new: Side) -> list[str]:
     """Return the stages that read the file or the parameter ``name``."""
     if name == "dvc.yaml":
         return ["the pipeline"]
-    found = [
-        stage
-        for side in sides
-        for stage, inputs in side.inputs.items()
-        if any(within(path, name) for path in inputs)
-    ]
+    inputs = [*new.inputs.items(), *old.inputs.items()]
+    found = [stage for stage, paths in inputs if any(within(path, name) for path in paths)]
     return list(dict.fromkeys(found))
 
 
