@@ -49,7 +49,8 @@ def main() -> None:
             text, ran = report(repo, base)
     except DvcException as error:
         sys.exit(f"error: {error}")
-    print(text, file=sys.__stdout__)  # not DVC's, which ends in a traceback under `| head`
+    with contextlib.suppress(BrokenPipeError):  # as under `| head`
+        print(text, flush=True)
     sys.exit(0 if ran else 1)
 
 
