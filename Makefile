@@ -3,12 +3,20 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BASE ?= main
-# The name of a branch may hold `command`, $(shell command) or $x. This takes it as it is
-# spelt and hands it on by the environment, where neither make nor a shell expands it.
+# The name of a branch or file may hold `command`, $(shell command) or $x. This takes it as
+# it is spelt and hands it on by the environment, where neither make nor a shell expands it.
 override BASE := $(value BASE)
-export BASE
+override FILES := $(value FILES)
+export BASE FILES
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What makes pip or uv install elsewhere or otherwise. Where they fetch from stays yours.
+export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_REQUIRE_VIRTUALENV
+unexport PIP_CONSTRAINT PIP_REQUIRE_HASHES PIP_NO_BINARY PIP_NO_BUILD_ISOLATION PIP_NO_DEPS
+unexport UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_PYTHON UV_PROJECT UV_WORKING_DIRECTORY
+unexport UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BINARY UV_NO_BUILD_ISOLATION
+unexport UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE PYTHONHOME PYTHONPATH
 
 .PHONY: repro test long soak predict bench cuda lint review clean requirements scale
 
@@ -25,8 +33,7 @@ long: .venv/installed
 	$(PYTEST) -m long
 
 # Classify pictures of your own: make predict FILES="mine.jpg 'another one.png'"
-# (their names are taken as BASE is; xargs parts them at blanks that are not in quotes)
-predict: override export FILES := $(value FILES)
+# (xargs parts the names at blanks that are not in quotes)
 predict: .venv/installed
 	@test -n "$$FILES" || { echo 'which pictures? make predict FILES="mine.jpg other.png"' >&2; exit 1; }
 	@printf '%s' "$$FILES" | xargs python -m mnist_lstm.predict
@@ -73,15 +80,23 @@ requirements:
 # Ray and Optuna, 220 MB, for tools/sweep.py; nothing else needs them.
 scale: .venv/scale
 
-.venv/scale: requirements-scale.txt .venv/installed
+# Both hold the checksum of what was installed: time stamps follow a clock that may be off.
+ifneq ($(shell cksum <requirements.txt),$(shell cat .venv/installed 2>/dev/null))
+.PHONY: .venv/installed .venv/scale
+endif
+ifneq ($(shell cksum <requirements-scale.txt),$(shell cat .venv/scale 2>/dev/null))
+.PHONY: .venv/scale
+endif
+
+.venv/scale: | .venv/installed
 	if command -v uv >/dev/null; then \
 	    uv pip install --quiet --python .venv --requirement requirements-scale.txt; \
 	else \
 	    python -m pip install --quiet --disable-pip-version-check --requirement requirements-scale.txt; \
 	fi
-	touch $@
+	cksum <requirements-scale.txt >$@
 
-.venv/installed: requirements.txt
+.venv/installed:
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
 	    "Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
 	@test ! -L .venv || { echo ".venv is a link: setting it up would empty what it points to; remove the link" >&2; exit 1; }
@@ -95,4 +110,4 @@ scale: .venv/scale
 	    python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt && \
 	    python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
 	fi
-	touch $@
+	cksum <requirements.txt >$@

@@ -119,7 +119,7 @@ def create(path: Path, params: dict) -> Sandbox:
     )
     written = ("dvc.lock", "metrics/", "plots/", "own/t")  # and the user's own images
     for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists() and not name.startswith(written):
+        if (ROOT / name).is_file() and not name.startswith(written):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     sandbox = Sandbox(path)

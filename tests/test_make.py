@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import sandbox
 from defaults import DEFAULT, TINY
 from sandbox import Sandbox, create, ran
 
@@ -24,14 +25,92 @@ def mnist(tmp_path):
     return create(tmp_path / "project", TINY)
 
 
-def test_the_environment_is_made_once_and_again_when_requirements_change(mnist):
+def test_the_environment_is_made_again_when_requirements_change_and_not_by_a_clock(mnist):
     plan = ["make", "--dry-run", "repro"]
     assert "pip install" in mnist.run(*plan)
     (mnist.path / ".venv").mkdir()
-    (mnist.path / ".venv/installed").touch()
+    mnist.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    mnist.run("bash", "-c", "cksum <requirements-scale.txt >.venv/scale")
+    for time in (0, 2**31):  # a virtual machine's clock, or that of another system
+        os.utime(mnist.path / "requirements.txt", (time, time))
+        assert mnist.run(*plan) == "tools/repro\n"
+        assert "pip" not in mnist.run("make", "--dry-run", "scale")
+    with (mnist.path / "requirements-scale.txt").open("a") as more:
+        more.write("# more\n")
     assert mnist.run(*plan) == "tools/repro\n"
-    os.utime(mnist.path / ".venv/installed", (0, 0))  # older than requirements.txt
+    assert "pip install" in mnist.run("make", "--dry-run", "scale")
+    with (mnist.path / "requirements.txt").open("a") as more:
+        more.write("# more\n")
     assert "pip install" in mnist.run(*plan)
+
+
+def test_your_settings_of_pip_tell_where_to_fetch_from_and_not_where_to_install(mnist):
+    (mnist.path / "show.mk").write_text(
+        "include Makefile\nshow:\n\t@pip config list; env\n"
+    )
+    settings = {"PIP_TARGET": "/elsewhere", "UV_PYTHON": "3.8", "PYTHONHOME": "/elsewhere"}
+    kept = {"PIP_INDEX_URL": "https://mirror.example", "UV_DEFAULT_INDEX": "https://mirror"}
+    (mnist.path / "pip.conf").write_text("[install]\nuser = yes\n")
+    config = {"PIP_CONFIG_FILE": str(mnist.path / "pip.conf"), "PIP_USER": "yes"}
+    here = {"PYTHONPATH": ""}  # what this test itself runs on
+    output = mnist.run(
+        "make", "-f", "show.mk", "show", **settings, **kept, **config, **here
+    )
+    lines = output.splitlines()
+    assert "install.user='yes'" in lines  # which a variable overrides
+    assert ":env:.user='0'" in lines
+    assert ":env:.index-url='https://mirror.example'" in lines
+    assert not [line for line in lines if line.partition("=")[0] in settings]
+    assert [line for line in lines if line.startswith("UV_")] == [
+        "UV_DEFAULT_INDEX=https://mirror"
+    ]
+
+
+# What make 3.81, bash 3.2 and the BSD commands of macOS cannot do: a pattern, and what it
+# finds. bash 4 also takes an empty list under `set -u`.
+TOO_NEW = {
+    "make": {
+        r"^[^\t#=]*:[^=]*\b(override|export|private) +(override|export|private)\b": (
+            "predict: override export FILES := x"
+        ),
+        r"::=|^[^\t#]*!=|&:": "NOW != date",
+        r"^\.(ONESHELL|SHELLFLAGS|EXTRA_PREREQS|RECIPEPREFIX|NOTINTERMEDIATE|WAIT)\b": (
+            ".ONESHELL:"
+        ),
+        r"^ *(undefine|private|-?load)\b|^ *define \S+ *[:?+]?=": "undefine BASE",
+        r"\$[({](file|guile|let|intcmp) ": "$(file >x,y)",
+    },
+    "bash": {
+        r"\b(mapfile|readarray|coproc)\b": "mapfile -t lines",
+        r"\b(declare|local|typeset|printf|read|wait) +-[a-zA-Z]*[Anglfpiv]": "wait -n",
+        r"\$\{[^}]*(,,?|\^\^?|@[A-Za-z])\}|\[-\d+\]": "${name,,}",
+        r"&>>|\|&|;;?&|\{\w+\}[<>]": "make &>>log",
+        r"\bglobstar|\binherit_errexit|\blastpipe|\[\[? +-[vR] ": "[[ -v name ]]",
+        r"\$\{?(EPOCH|BASHPID|SRANDOM)|%\([^)]*\)T": "$EPOCHSECONDS",
+        r"=\(\)(?!(?s:.*)\$\{#\w+\[@\]\})": 'list=() && echo "${list[@]}"',
+    },
+    "commands": {
+        r"\b(sed|xargs) +(-[a-zA-Z]*[dir]\b|--)|\bgrep +-[a-zA-Z]*P": "sed -i s/a/b/ x",
+        r"\bdate +(-[dI]|--|\S*%N)|\bstat +-c|\breadlink +-[fem]": "date +%s%N",
+        r"(^|[\s;|&(])(timeout|setsid|tac|nproc|flock|realpath|(md5|sha\d+)sum) ": (
+            "timeout 5 sleep 9"
+        ),
+        r"\b(cp|rm|ls|mktemp|head|sort|find|du) +(-[a-zA-Z]*[tTpVb]\b|--)": "mktemp -p x",
+        r"\bfind [^|;]*-printf|\bhead [^|;]*-n *-|\becho +-[en]": "echo -e x",
+    },
+}
+SCRIPTS = ["tools/repro", ".ci/run", "runs/slurm.sh", "runs/sweep.sh"]
+FILES = {"make": ["Makefile"], "bash": SCRIPTS, "commands": ["Makefile", *SCRIPTS]}
+
+
+@pytest.mark.parametrize("kind", TOO_NEW)
+def test_make_and_bash_of_macos_can_run_it(kind):
+    for pattern, example in TOO_NEW[kind].items():
+        for text in [example, *(Path(file).read_text() for file in FILES[kind])]:
+            found = re.findall(f"(?m:{pattern}).*", text)
+            assert bool(found) == (text is example), (pattern, text)
+    for script in SCRIPTS:
+        subprocess.run(["bash", "-n", script], check=True)
 
 
 def test_the_environment_of_another_clone_is_not_emptied(mnist, tmp_path):
@@ -41,6 +120,30 @@ def test_the_environment_of_another_clone_is_not_emptied(mnist, tmp_path):
     output = mnist.run("make", ".venv/installed", ok=False)
     assert ".venv is a link: setting it up would empty what it points to" in output
     assert (tmp_path / "theirs/python").exists()
+
+
+def test_git_takes_neither_a_link_to_another_disk_nor_what_tools_write(mnist, tmp_path):
+    for name in (".venv", "venv", "data", "models", "checkpoints", ".mypy_cache", "build"):
+        (mnist.path / name).symlink_to(tmp_path)
+    for name in (
+        "dist/a.whl",
+        "src/a.egg-info/PKG-INFO",
+        "uv.lock",
+        ".coverage",
+        "nohup.out",
+    ):
+        (mnist.path / name).parent.mkdir(exist_ok=True)
+        (mnist.path / name).touch()
+    (mnist.path / "slurm-1_0.out").touch()
+    mnist.git("add", "--all")
+    assert mnist.git("status", "--porcelain") == ""
+
+
+def test_a_copy_of_the_project_leaves_out_links_to_folders(mnist, tmp_path, monkeypatch):
+    (mnist.path / "disk").symlink_to(tmp_path)
+    mnist.commit("A link")
+    monkeypatch.setattr(sandbox, "ROOT", mnist.path)
+    assert not (create(tmp_path / "copy", TINY).path / "disk").exists()
 
 
 def test_any_other_failure_is_a_failure(mnist):

@@ -5,6 +5,7 @@ an output has changed.
 """
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -172,6 +173,30 @@ def test_an_edit_touches_the_stages_that_it_can_change(bench, name):
         assert touched(bench) == expected
     finally:
         bench.git("checkout", "--", file)
+
+
+LEFT = (
+    *("loop.py~", ".loop.py.swp", "a.swo", "#loop.py#", ".#loop.py", "a.orig", "a.bak"),
+    *(".ipynb_checkpoints/a.py", ".idea/a", ".vscode/a", "__pycache__/a.pyc"),
+    *(".DS_Store", "._a.py", ".directory", "Thumbs.db", "desktop.ini", "Icon\r"),
+)
+
+
+def test_what_editors_tools_and_systems_leave_touches_nothing(copy):
+    for folder in ("page", "src/mnist_lstm/training", "data/raw", "own"):
+        for name in LEFT:
+            (copy.path / folder / name).parent.mkdir(exist_ok=True)
+            (copy.path / folder / name).write_text("?")
+    assert touched(copy) == []
+    assert copy.git("status", "--porcelain") == ""
+
+
+def test_a_class_of_own_images_may_be_named_as_what_editors_leave(copy):
+    (copy.path / "own/train/cat.bak").mkdir(parents=True)
+    (copy.path / "own/train/cat.bak/1.png").write_text("?")
+    assert touched(copy) == ["prepare"]
+    copy.git("add", "own")
+    assert copy.git("diff", "--cached", "--name-only") == "own/train/cat.bak/1.png\n"
 
 
 @pytest.mark.long
