@@ -5,7 +5,6 @@ an output has changed.
 """
 
 import json
-import shutil
 
 import pytest
 import yaml
