@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+import repair
 import sandbox
 from defaults import DEFAULT, TINY
 from sandbox import Sandbox, create, ran
 
 THREADS = str(os.cpu_count())
+REPAIR = ("bash", "-c", "python tools/repair.py </dev/null")
 
 
 @pytest.fixture
@@ -31,8 +33,8 @@ def test_the_environment_is_made_again_when_requirements_change_and_not_by_a_clo
     (mnist.path / ".venv").mkdir()
     mnist.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
     mnist.run("bash", "-c", "cksum <requirements-scale.txt >.venv/scale")
-    for time in (0, 2**31):  # a virtual machine's clock, or that of another system
-        os.utime(mnist.path / "requirements.txt", (time, time))
+    for date in (0, 2**31):  # a virtual machine's clock, or that of another system
+        os.utime(mnist.path / "requirements.txt", (date, date))
         assert mnist.run(*plan) == "tools/repro\n"
         assert "pip" not in mnist.run("make", "--dry-run", "scale")
     with (mnist.path / "requirements-scale.txt").open("a") as more:
@@ -243,89 +245,113 @@ def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(
     assert "unreadable" not in copy.run("tools/repro")
 
 
-def bomb(level):
-    """Return a lock that DVC would read for ever: each level names the one below twice."""
-    levels = [f"      p{i}: &a{i} {level.format(f'*a{i - 1}')}" for i in range(1, 40)]
-    head = ["schema: '2.0'", "stages:", "  a:", "    cmd: x", "    params:", "     p.yaml:"]
-    return "\n".join([*head, "      p0: &a0 {x: 1}", *levels])
-
-
-def link_to_itself(path):
-    path.symlink_to(path.name)
-
-
-ODD = {
-    "a folder": lambda path: (path / "in it").mkdir(parents=True),
-    "a circular link": link_to_itself,
-    "a FIFO": os.mkfifo,
-    "a giant": lambda path: path.write_bytes(b"#" * 2**21),
-    "bytes that are no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
-}
-DEEP = {
-    "dvc.lock": {
-        "deep": lambda path: path.write_text("[" * 3_000 + "]" * 3_000),
-    },
-    ".dvc/tmp/rwlock": {
-        "deep": lambda path: path.write_text("[" * 100_000),
-        **{
-            text: lambda path, text=text: path.write_text(text)
-            for text in ("[1,2]", "null")
-        },
-        "no process": lambda path: path.write_text('{"write": {"x": {"pid": "1"}}}'),
-    },
-}
-CASES = [(file, what) for file in DEEP for what in (ODD | DEEP[file])]
-
-
-@pytest.mark.parametrize(("file", "what"), CASES, ids=map(": ".join, CASES))
-def test_whatever_stands_in_the_place_of_dvcs_own_files_is_set_aside(
-    built, copy, file, what
+@pytest.mark.parametrize("left", [b"\0" * 99, b"\xff", b"[" * 99, b"- 1"])
+def test_what_a_disk_left_of_the_lock_is_put_right_beside_what_was_set_aside(
+    built, copy, left
 ):
-    """As it is: it may be the user's. Nothing is read for ever, and nothing is lost."""
-    path = copy.path / file
-    path.unlink(missing_ok=True)
-    (copy.path / ".dvc/tmp/unreadable-dvc.lock").mkdir()  # an earlier one
-    make = (ODD | DEEP[file])[what]
-    make(path)
-    repair = ["timeout", "50", "python", "tools/repair.py"]
-    first = what in ("a folder", "a circular link", "a FIFO", "a giant")
-    output = copy.run(*repair, "--first", ok=first)
-    if not first:
-        assert output == ""
-        output = copy.run(*repair)
-    (line,) = output.splitlines()
-    assert line.startswith(f"{file} was unreadable, as after a kill while DVC wrote it; ")
-    assert copy.run(*repair, ok=False) == ""  # once
-    assert len(list((copy.path / ".dvc/tmp").glob(f"unreadable-{path.name}*"))) >= 1
-    if file == "dvc.lock":
-        assert "goes on from the committed one" in line
-        assert path.read_bytes() == (built.path / file).read_bytes()
+    (copy.path / "dvc.lock").write_bytes(left)
+    (copy.path / ".dvc/tmp/unreadable-dvc.lock").touch()  # an earlier one
+    assert "goes on from the committed one" in copy.run(*REPAIR)
+    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
+    assert (copy.path / ".dvc/tmp/unreadable-dvc.lock-1").read_bytes() == left
+
+
+def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
+    (copy.path / "dvc.lock").write_bytes(b"")
+    code = "from dvc.repo import Repo\nwith Repo().lock: print('writing'), input()"
+    writing = [sys.executable, "-uc", code, "dvc", "repro"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(writing, cwd=copy.path, **pipes) as process:
+        process.stdout.readline()
+        assert copy.run(*REPAIR, ok=False) == ""
+        process.stdin.close()
+    assert (copy.path / "dvc.lock").read_bytes() == b""
+    assert "was unreadable" in copy.run(*REPAIR)
+
+
+def test_what_git_is_just_writing_is_looked_at_twice(copy, monkeypatch):
+    monkeypatch.chdir(copy.path)
+    Path("dvc.lock").write_bytes(b"")
+    # Git, which holds no lock of DVC, is done while this waits.
+    monkeypatch.setattr("repair.time.sleep", lambda _: copy.git("restore", "dvc.lock"))
+    assert not repair.repair_lock()
+
+
+def model_in_cache(project):
+    """Return the path of the model in DVC's cache."""
+    lock = yaml.safe_load(project.text("dvc.lock"))
+    md5 = lock["stages"]["train"]["outs"][0]["md5"]
+    return project.path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+
+
+def cut_in_cache(project):
+    """Cut the model in DVC's cache, read-only as it is, and put it in its place."""
+    path = model_in_cache(project)
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(whole[:8000])
+    path.chmod(0o444)
+    (project.path / "models/model.safetensors").unlink()
+    project.dvc("checkout")
+    assert (project.path / "models/model.safetensors").stat().st_size == 8000
+    assert "up to date" in project.dvc("repro")  # DVC takes it for whole
+    return whole
+
+
+def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
+    whole = cut_in_cache(copy)
+    output = copy.run("tools/repro")
+    assert f"{model_in_cache(copy)} was damaged; it is gone" in output
+    assert ran(output) == ["train"]
+    assert (copy.path / "models/model.safetensors").read_bytes() == whole
+    assert model_in_cache(copy).read_bytes() == whole
+    assert copy.git("status", "--porcelain") == ""
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("level", ["[{0}, {0}]", "{{<<: [{0}, {0}]}}"])
-def test_a_lock_without_an_end_is_set_aside_before_dvc_reads_it(copy, level):
-    (copy.path / "dvc.lock").write_text(bomb(level))
-    output = copy.run("timeout", "100", "tools/repro")
-    assert "dvc.lock was unreadable" in output
-    assert ran(output) == []
+def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
+    path = model_in_cache(copy)
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    path.chmod(0o444)
+    (copy.path / "models/model.safetensors").unlink()
+    copy.set_params({"plot": {"seed": 1}})
+    output = copy.run("tools/repro")
+    assert "error: models/model.safetensors: damaged: it does not match its own" in output
+    assert ran(output) == ["plot", "train", "plot"]
+    assert path.read_bytes() == whole
 
 
-def test_a_pipe_and_a_folder_in_the_place_of_dvcs_own_files_stop_no_run(built, copy):
+@pytest.mark.parametrize("left", ["without its outputs", "no file"])
+def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy, left):
+    (run,) = [
+        path
+        for path in (copy.path / ".dvc/cache/runs").glob("*/*/*")
+        if "stages/describe.py" in path.read_text()
+    ]
+    run.write_text(run.read_text().partition("outs:")[0])
+    if left == "no file":
+        run.unlink()
     (copy.path / "dvc.lock").unlink()
-    os.mkfifo(copy.path / "dvc.lock")
-    (copy.path / ".dvc/tmp/rwlock").unlink(missing_ok=True)
-    (copy.path / ".dvc/tmp/rwlock").mkdir()
-    output = copy.run("timeout", "100", "tools/repro")
-    assert output.count(" was unreadable, ") == 2
-    assert ran(output) == []
+    output = copy.run("tools/repro")
+    assert "ERROR: failed to reproduce 'describe': " in output
+    assert "was damaged; it is gone, and what made it runs again" in output
+    assert ran(output) == ["describe"]
     assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
 
 
-def test_a_process_number_beyond_all_is_no_process(copy):
-    info = {"pid": 10**30, "cmd": "dvc repro"}
-    (copy.path / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {"x": info}}))
-    assert "named processes of DVC that are gone" in copy.run("python", "tools/repair.py")
+def test_the_commands_of_the_guarantees_have_dvc_itself_look_at_its_cache(copy):
+    text = Path("docs/guarantees.md").read_text()
+    commands = re.findall(
+        r"`(chmod -R u\+w \.dvc/cache/files|rm -r \.dvc/cache/runs)`", text
+    )
+    assert len(commands) == 2
+    whole = cut_in_cache(copy)
+    for command in commands:
+        copy.run("bash", "-c", command)
+    assert ran(copy.dvc("repro")) == ["train"]
+    assert (copy.path / "models/model.safetensors").read_bytes() == whole
 
 
 def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):

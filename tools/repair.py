@@ -1,35 +1,49 @@
-"""Put right what a kill left of DVC's own files, on which it then refuses to run.
+"""Put right what a kill or a disk left of DVC's own files, which DVC would trip over.
 
-DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, and may take a dead process for a
-live one. Usage: ``python tools/repair.py``. Prints a line for each; what is put aside is
-kept as ``.dvc/tmp/unreadable-*``. The exit status is 1 where there was nothing to do.
-With ``--first``, before DVC runs, it looks only for what DVC would read without an end.
+DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, may take a dead process for a live
+one, and trusts what lies in its cache. Usage: ``python tools/repair.py <LOG``, where LOG is
+what a run that failed has said, or ``/dev/null``. Prints a line for each; what is put aside
+is kept as ``.dvc/tmp/unreadable-*``. The exit status is 1 where there was nothing to do.
 """
 
+import hashlib
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from mnist_lstm.plumbing.files import read_regular
+import psutil
+from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.rwlock import SCHEMA
+from dvc.stage.cache import _get_cache_hash
+from dvc.utils import strictyaml
+from dvc.utils.serialize import load_yaml
+from voluptuous import Invalid
 
 LOCK = Path("dvc.lock")
 IN_USE = Path(".dvc/tmp/rwlock")
-MOST = 2**20  # bytes, of which DVC reads some 75,000 a second
-SECONDS = 30  # a bomb of YAML's anchors never ends
+# DVC itself fails, or a stage says what is wrong with what another wrote.
+SUSPECT = (
+    r"^ERROR: failed to reproduce '\w+': (?!failed to run)|^error: (data|models|plots)/"
+)
 
 
 def main() -> int:
-    """Repair both; return the exit status."""
-    repairs = {LOCK: repair_lock, IN_USE: repair_rwlock}
-    first = "--first" in sys.argv
+    """Repair what needs it; return the exit status."""
+    suspect = re.search(SUSPECT, sys.stdin.read(), re.MULTILINE)
     try:
-        done = [repair() for path, repair in repairs.items() if not first or is_odd(path)]
+        repo = Repo()
+        with repo.lock:  # a living DVC holds it while it writes
+            done = [repair_lock(), repair_in_use()]
+            cache = Path(repo.cache.local.path)
+            if suspect or has_cut(cache):
+                done.append(repair_cache(cache, Path(repo.stage_cache.cache_dir)))
+    except DvcException:  # another is at work; or what DVC itself will say
+        return 1
     except OSError as error:
         print(f"error: DVC's own files: {error}", file=sys.stderr)
         return 1
@@ -38,18 +52,18 @@ def main() -> int:
 
 def repair_lock() -> bool:
     """Replace a ``dvc.lock`` that DVC cannot read by the committed one, if there is one."""
-    if is_readable(LOCK) or has_conflict(LOCK):
+    if not LOCK.exists() or is_readable() or b"<<<<<<< " in LOCK.read_bytes():
+        return False  # a merge conflict is the user's to resolve
+    time.sleep(0.5)  # Git may be writing it
+    if is_readable():
         return False
     set_aside(LOCK)
     shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True)
-    instead = "begins anew"
-    if shown.returncode == 0:
-        part = LOCK.with_name(f".{LOCK}.part")
-        part.write_bytes(shown.stdout)
-        if is_readable(part):
-            part.replace(LOCK)
-            instead = "goes on from the committed one"
-        part.unlink(missing_ok=True)
+    LOCK.write_bytes(shown.stdout)
+    instead = "goes on from the committed one"
+    if not is_readable():
+        LOCK.unlink()
+        instead = "begins anew"
     print(
         f"{LOCK} was unreadable, as after a kill while DVC wrote it; this {instead}, and "
         "takes what was finished from DVC's cache",
@@ -58,134 +72,97 @@ def repair_lock() -> bool:
     return True
 
 
-def is_odd(path: Path) -> bool:
-    """Say whether reading ``path`` may never end: a pipe, a giant, a bomb of anchors."""
+def is_readable() -> bool:
+    """Say whether DVC can read ``dvc.lock``."""
     try:
-        return b"&" in read(path) and path == LOCK
-    except FileNotFoundError:
+        strictyaml.load(str(LOCK), Lockfile.SCHEMA)
+    except DvcException:
         return False
-    except ValueError:
-        return True
-
-
-def read(path: Path) -> bytes:
-    """Return the content of ``path``.
-
-    Raises:
-        FileNotFoundError: there is nothing.
-        ValueError: it is no regular file, or larger than any that DVC wrote.
-    """
-    if not os.path.lexists(path):
-        raise FileNotFoundError
-    try:
-        return read_regular(path, MOST)
-    except PermissionError:
-        raise
-    except OSError:
-        raise ValueError from None
-
-
-def is_readable(path: Path) -> bool:
-    """Say whether DVC can read the lock file ``path``, or does not miss it."""
-    from dvc.dvcfile import Lockfile
-    from dvc.utils import strictyaml
-
-    try:
-        read(path)
-        signal.signal(signal.SIGALRM, _out_of_time)
-        signal.alarm(SECONDS)
-        data, _ = strictyaml.load(str(path), Lockfile.SCHEMA)
-        for _ in json.JSONEncoder(indent=1, default=str).iterencode(data):
-            pass  # as DVC does, it meets a value as often as it is named
-    except FileNotFoundError:
-        return True
-    except PermissionError:
-        raise
-    except Exception:  # a reader of YAML has many, for what no one wrote
-        return False
-    finally:
-        signal.alarm(0)
     return True
 
 
-def has_conflict(path: Path) -> bool:
-    """Say whether ``path`` has a merge conflict in it, which is the user's to resolve."""
-    try:
-        return b"<<<<<<< " in read(path)
-    except ValueError:
-        return False
-
-
-def repair_rwlock() -> bool:
+def repair_in_use() -> bool:
     """Set aside DVC's list of what is in use where it is none, or all in it are dead.
 
     DVC drops a process that does not exist. It keeps one that nobody has waited for, as in
     a container without an init, and one whose number another program has now.
     """
-    from dvc.rwlock import SCHEMA
-
     for _ in range(3):  # another DVC may be writing it: that takes milliseconds
         try:
-            users = users_in(SCHEMA(json.loads(read(IN_USE))))
+            found = SCHEMA(json.loads(IN_USE.read_text()))
         except FileNotFoundError:
             return False
-        except PermissionError:
-            raise
-        except Exception:  # no JSON, too deep, or JSON of something else
+        except (ValueError, Invalid):  # no JSON, or JSON of something else
             time.sleep(0.2)
             continue
-        if not users or any(map(is_running, users)):
+        users = [[user] for user in found["write"].values()] + [*found["read"].values()]
+        pids = [user["pid"] for those in users for user in those]
+        if not pids or any(map(is_running, pids)):
             return False
-        set_aside(IN_USE)
-        print(f"{IN_USE} named processes of DVC that are gone; it is gone, too", flush=True)
-        return True
+        said = "named processes of DVC that are gone; it is gone, too"
+        break
+    else:
+        said = "was unreadable, as after a kill while DVC wrote it; it is gone"
     set_aside(IN_USE)
-    print(
-        f"{IN_USE} was unreadable, as after a kill while DVC wrote it; it is gone",
-        flush=True,
-    )
+    print(f"{IN_USE} {said}", flush=True)
     return True
 
 
-def users_in(found: Any) -> list[dict]:
-    """Return all that DVC notes of a process, a mapping with ``pid``, within ``found``."""
-    if isinstance(found, dict):
-        if "pid" in found:
-            return [found]
-        found = list(found.values())
-    return (
-        [user for part in found for user in users_in(part)]
-        if isinstance(found, list)
-        else []
-    )
-
-
-def is_running(user: dict) -> bool:
-    """Say whether the process that DVC noted is one of DVC, and alive."""
-    import psutil
-
+def is_running(pid: int) -> bool:
+    """Say whether the process ``pid`` is one of DVC, and alive."""
     try:
-        process = psutil.Process(user["pid"])
-        words = " ".join(process.cmdline())
-        return process.status() != psutil.STATUS_ZOMBIE and (
-            "dvc" in words or str(user.get("cmd")) in words
-        )
+        return "dvc" in " ".join(psutil.Process(pid).cmdline())  # of the dead: nothing
     except psutil.AccessDenied:
         return True
-    except (psutil.Error, TypeError, ValueError, OverflowError):
+    except psutil.NoSuchProcess:
+        return False
+
+
+def has_cut(cache: Path) -> bool:
+    """Say whether a file in DVC's cache has another size than ``dvc.lock`` notes."""
+    lock = LOCK.read_text() if LOCK.exists() else ""
+    noted = re.findall(r"md5: (\w\w)(\w+)\n +size: (\d+)", lock)
+    stored = [(cache / name / rest, int(size)) for name, rest, size in noted]
+    return any(path.exists() and path.stat().st_size != size for path, size in stored)
+
+
+def repair_cache(cache: Path, runs: Path) -> bool:
+    """Remove what is damaged: DVC takes it for whole, and puts it in the place of what is.
+
+    A file bears the hash of its content as its name, and so does DVC's note of a run.
+    """
+    damaged = [path for path in cache.glob("??/*") if not is_stored_whole(path)]
+    damaged += [path for path in runs.glob("??/*/*") if not is_run_whole(path)]
+    for path in damaged:
+        path.unlink()
+    empty = [path for path in runs.glob("??/*") if not any(path.iterdir())]
+    for path in empty:  # DVC fails on these, too
+        path.rmdir()
+    for path in damaged or empty:
+        print(f"{path} was damaged; it is gone, and what made it runs again", flush=True)
+    return bool(damaged or empty)
+
+
+def is_stored_whole(path: Path) -> bool:
+    """Say whether a file in DVC's cache is what DVC put there."""
+    with path.open("rb") as file:
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    return path.parent.name + path.name.removesuffix(".dir") == md5
+
+
+def is_run_whole(path: Path) -> bool:
+    """Say whether DVC's note of a run is what DVC wrote."""
+    try:
+        return _get_cache_hash(load_yaml(path)) == path.name
+    except DvcException:
         return False
 
 
 def set_aside(path: Path) -> None:
     """Keep ``path`` where Git and DVC do not look, beside what was put there before."""
-    IN_USE.parent.mkdir(parents=True, exist_ok=True)
     name = f"unreadable-{path.name}"
     number = sum(1 for _ in IN_USE.parent.glob(f"{name}*"))
     path.rename(IN_USE.parent / (f"{name}-{number}" if number else name))
-
-
-def _out_of_time(_signum: int, _frame: FrameType | None) -> None:
-    raise TimeoutError
 
 
 if __name__ == "__main__":
