@@ -156,6 +156,20 @@ def test_any_other_failure_is_a_failure(mnist):
     assert "digits" not in output
 
 
+def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
+    """As long as the old one, and written within the second of Git's last look."""
+    mnist.set_params({"data": {"name": "kmnist"}})  # which no network has here
+    mnist.commit("Another data set")
+    before = mnist.text("params.yaml")
+    (way_back,) = re.findall("^git read-tree .*", Path("README.md").read_text(), re.M)
+    mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
+    assert mnist.text("params.yaml") != before
+    mnist.run("bash", "-c", way_back)
+    assert mnist.text("params.yaml") == before
+    mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
+    assert re.search(r"train\.seed +0 +5$", mnist.run("tools/repro", ok=False), re.M)
+
+
 def test_a_missing_params_file_is_a_failure(mnist):
     (mnist.path / "params.yaml").unlink()
     output = mnist.run("tools/repro", ok=False)

@@ -4,9 +4,11 @@ import io
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 PAGES = [Path("README.md"), *Path("docs").glob("*.md"), *Path("benchmarks").glob("*.md")]
 
@@ -49,6 +51,37 @@ def test_every_file_that_a_page_names_exists():
     assert len(links) > 30
     gone = [(page, link) for page, link in links if not (page.parent / link).exists()]
     assert gone == []
+
+
+def blocks(page):
+    """Return the lines of the page's commands."""
+    found = re.findall(r"```bash\n(.*?)\n *```", page.read_text(), re.DOTALL)
+    return [line for block in found for line in block.splitlines()]
+
+
+def test_a_shell_that_knows_no_comments_takes_the_commands():
+    """As the zsh of macOS, where they are typed."""
+    assert [line for page in PAGES for line in blocks(page) if "#" in line] == []
+
+
+@pytest.mark.long
+def test_the_commands_of_the_readme_run_in_their_order(copy):
+    """On `digits`, with small sizes; where Ray is missing, without the sweep."""
+    clone, repro, test, *commands = blocks(PAGES[0])
+    assert (clone[:9], repro, test) == ("git clone", "make repro", "make test")
+    assert len(commands) == 10
+    (copy.path / ".venv").mkdir()
+    copy.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    copy.run("bash", "-c", "cksum <requirements-scale.txt >.venv/scale")
+    output = ""
+    for command in commands:
+        if not find_spec("ray") and re.search("sweep|valid|NAME", command):
+            continue
+        small = command.replace("=16,32,64,128", "=12").replace("=5000", "=100")
+        best = re.findall(r"dvc exp apply (\S+)", output)
+        small = small.replace("NAME", "".join(best)).replace("=64", "=24")
+        output += copy.run("bash", "-c", small)
+    assert "McNemar" in output
 
 
 def test_the_accuracy_of_the_default_run_is_that_of_its_seeds():

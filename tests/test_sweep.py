@@ -281,6 +281,9 @@ OVERRIDES = {
     "model.hdim": r"-S model.hdim: ",
     "model.hdim=[8": r"-S model.hdim=\[8: ",
     "model.hdim=glob(*)": r"-S model.hdim=glob\(\*\): ",
+    "model.hdim=${nope}": r"-S model.hdim=.*: Interpolation key 'nope' not found",
+    "model.hdim=${model.hdim}": r"-S model.hdim=.*: Recursive interpolation",
+    "model.hdim=???": r"-S model.hdim=\?\?\?: Missing mandatory value",
     "other.yaml:a=1": r"-S other.yaml:a=1: only parameters of params.yaml are swept",
 }
 OPTIONS = {
@@ -400,7 +403,7 @@ def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
     """The README's own command, with the real stages, on `digits` and for two epochs."""
     project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
     install, sweep, show, _ = shown("README.md", "<!-- sweep -->").splitlines()
-    assert install.startswith("make scale ")
+    assert install == "make scale"
     fit = sweep.replace("=16,32,64,128", "=4,8,12,16").replace("=5000", "=200")
     output = project.run("bash", "-c", fit)
     assert output.count("valid.accuracy 0.") == 4

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dvc.exceptions import DvcException
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
@@ -203,7 +204,7 @@ def override(text: str, overrides: Sequence[str]) -> Params:
         path.write_text(text)
         try:
             apply_overrides(path, list(overrides))
-        except DvcException as error:
+        except (DvcException, OmegaConfBaseException) as error:
             said = str(error.__cause__ or error).splitlines()[0]
             raise SweepError(f"-S {' '.join(overrides)}: {said}") from None
         return check_params(parse_yaml(path.read_text(), "-S"), "-S")
