@@ -13,6 +13,7 @@ class App {
   constructor(data) {
     const { classes, height, width } = data;
     Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0, pointsRead: -1 });
+    this.turn = 0; // of the reading: one that is begun later ends it
     this.model = new LSTM(data.model, data.weights);
     this.reading = new Reading(classes, height, width);
     this.paper = new Paper($("paper"), (done) => this.drawn(done));
@@ -58,14 +59,39 @@ class App {
       const file = [...(event.clipboardData?.files ?? [])][0];
       if (file) this.open(file);
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-      this.paper.draw();
-      this.reading.paint();
-    });
+    for (const kind of ["click", "input"]) { // who steps is not overtaken
+      document.querySelector(".player").addEventListener(kind, () => clearTimeout(this.waiting));
+    }
+    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+      matchMedia(query).addEventListener("change", () => this.repaint());
+    }
+    this.watchResolution();
+  }
+
+  // Paint anew where a pixel has another size: the page is zoomed, or on another screen.
+  watchResolution() {
+    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => {
+      this.repaint();
+      this.watchResolution();
+    }, { once: true });
+  }
+
+  repaint() {
+    this.paper.draw();
+    this.reading.paint();
+  }
+
+  // Begin a reading, and return its number. What was begun before has no say any more.
+  begin() {
+    this.paper.stop();
+    clearTimeout(this.waiting);
+    $("viewfinder").close();
+    return ++this.turn;
   }
 
   // The strokes have changed; `done`: the pen is lifted.
   drawn(done) {
+    this.turn++;
     this.label = null;
     this.mark(null);
     this.say("");
@@ -84,7 +110,7 @@ class App {
     if (this.paper.picture) return;
     const points = this.paper.strokes.flat().length;
     if (points !== this.pointsRead || !points) {
-      this.read(points ? imageOf(this.paper.pixels(), this.data) : null);
+      this.read(points ? this.paper.image(this.data) : null);
       this.pointsRead = points;
     }
     this.answer(done);
@@ -139,8 +165,8 @@ class App {
   // Read a test image.
   pick(example) {
     const pixels = bytesOf(example.pixels);
-    clearTimeout(this.waiting);
-    this.paper.show(asInk(pixels, this.data, getComputedStyle($("paper")).color));
+    this.begin();
+    this.paper.show(canvasOf(pixels, this.data, this.data.picture !== "scale"));
     this.label = example.actual;
     this.say("");
     this.mark(example);
@@ -150,10 +176,16 @@ class App {
 
   // Read a picture of a file.
   async open(file) {
-    let bitmap;
+    const turn = this.begin();
+    let found, bitmap;
     try {
-      bitmap = await createImageBitmap(file);
+      found = await orientationOf(file);
+      bitmap = await createImageBitmap(found.file);
     } catch {
+      bitmap = null;
+    }
+    if (turn !== this.turn) return; // too late
+    if (!bitmap) {
       this.say(`${file.name}: not a picture that this browser can read. Try PNG or JPEG.`);
       return;
     }
@@ -161,21 +193,25 @@ class App {
       this.say(`${file.name}: more than 64 megapixels. Scale it down, please.`);
       return;
     }
-    this.readPicture(bitmap);
+    this.readPicture(bitmap, bitmap.width, bitmap.height, TURNS[found.orientation]);
   }
 
-  readPicture(source, width = source.width, height = source.height) {
+  readPicture(source, width, height, way = TURNS[1]) {
+    this.begin();
     const scale = Math.min(1, LARGEST / Math.max(width, height));
     const size = [width, height].map((n) => Math.max(1, Math.round(n * scale)));
-    const context = sheet(...size);
+    const context = turnedSheet(...size, way);
     context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, ...size);
-    const image = imageOf(context.getImageData(0, 0, ...size), this.data);
-    clearTimeout(this.waiting);
+    const { canvas } = context;
+    const honest = returnsWhatIsDrawn();
+    const image = honest
+      ? imageOf(context.getImageData(0, 0, canvas.width, canvas.height), this.data) : null;
     this.label = null;
     this.mark(null);
-    this.paper.show(context.canvas);
-    this.say(image ? "" : "Nothing in this picture stands out from its background.");
+    this.paper.show(canvas);
+    this.say(image ? "" : honest ? "Nothing in this picture stands out from its background."
+      : "This browser hides pictures from pages (against fingerprinting). Allow it, or draw.");
     this.read(image);
     this.answer(true);
   }
@@ -186,26 +222,33 @@ class App {
       $("capture").click();
       return;
     }
+    const turn = this.begin();
+    $("viewfinder").showModal();
+    const isWanted = () => turn === this.turn && $("viewfinder").open;
     try {
       const video = { facingMode: "environment", width: { ideal: 1280 } };
-      $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video });
+      const stream = await navigator.mediaDevices.getUserMedia({ video });
+      if (!isWanted()) {
+        stopAll(stream);
+        return;
+      }
+      $("video").srcObject = stream;
+      $("video").play().catch(() => {}); // it is closed before it plays
     } catch (error) {
+      if (!isWanted()) return;
+      $("viewfinder").close();
       this.say(`No camera: ${error.message}. Choose a picture instead.`);
-      return;
     }
-    $("viewfinder").showModal();
-    await $("video").play();
   }
 
   shoot() {
     const { videoWidth, videoHeight } = $("video");
     if (!videoWidth) return; // no picture has come yet
     this.readPicture($("video"), videoWidth, videoHeight);
-    $("viewfinder").close();
   }
 
   closeCamera() {
-    $("video").srcObject?.getTracks().forEach((track) => track.stop());
+    stopAll($("video").srcObject);
     $("video").srcObject = null;
   }
 
@@ -223,15 +266,10 @@ class App {
 
   showThumbs(id, examples) {
     $(id).parentElement.hidden = examples.length === 0;
-    const { height, width } = this.data;
     $(id).append(...examples.map((example) => {
       const button = document.createElement("button");
-      const canvas = document.createElement("canvas");
       const [actual, predicted] = [example.actual, example.predicted].map((i) => this.classes[i]);
-      Object.assign(canvas, { height, width });
-      const context = canvas.getContext("2d");
-      context.fillRect(0, 0, width, height);
-      context.drawImage(asInk(bytesOf(example.pixels), this.data, "white"), 0, 0);
+      const canvas = canvasOf(bytesOf(example.pixels), this.data, false);
       button.type = "button";
       button.example = example;
       const wrong = actual !== predicted;
@@ -257,6 +295,9 @@ class App {
     for (const place of document.querySelectorAll("[data-picture]")) {
       place.hidden = place.dataset.picture !== data.picture;
     }
+    if (data.picture === "scale") { // what is drawn is read with its colours
+      $("paper").parentElement.classList.add(data.dark ? "dark" : "light");
+    }
     const size = `${data.height} × ${data.width}`;
     for (const place of document.querySelectorAll("[data-size]")) place.textContent = size;
     $("size").textContent = size;
@@ -269,15 +310,16 @@ class App {
   }
 }
 
-// Return a canvas with greys 0 to 255 as ink: 255 covers all, 0 nothing.
-function asInk(pixels, { height, width }, colour) {
+const stopAll = (stream) => stream?.getTracks().forEach((track) => track.stop());
+
+// Return a canvas with greys 0 to 255: as they are, or as ink (255 covers all, 0 nothing).
+function canvasOf(pixels, { height, width }, ink) {
   const context = sheet(width, height);
-  context.fillStyle = colour;
-  context.fillRect(0, 0, width, height);
-  const image = context.getImageData(0, 0, width, height);
-  pixels.forEach((grey, i) => { image.data[4 * i + 3] = grey; });
+  const image = context.createImageData(width, height);
+  pixels.forEach((grey, i) =>
+    image.data.set(ink ? [0, 0, 0, grey] : [grey, grey, grey, 255], 4 * i));
   context.putImageData(image, 0, 0);
-  return context.canvas;
+  return Object.assign(context.canvas, { ink });
 }
 
 if (text) {

@@ -80,13 +80,8 @@ class Reading {
     const { seen } = this.element;
     const { height, width } = this;
     if (seen.width !== width || seen.height !== height) Object.assign(seen, { height, width });
-    const context = seen.getContext("2d");
-    const pixels = context.createImageData(width, height);
-    for (let i = 0; i < height * width; i++) {
-      pixels.data.fill(this.image ? this.image[i] : 0, 4 * i, 4 * i + 3);
-      pixels.data[4 * i + 3] = 255;
-    }
-    context.putImageData(pixels, 0, 0);
+    const image = this.image ?? new Uint8Array(height * width);
+    seen.getContext("2d").drawImage(canvasOf(image, this, false), 0, 0);
   }
 
   paintHeat() {

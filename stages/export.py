@@ -54,14 +54,14 @@ def main() -> None:
         metrics=metrics,
         predictions=table,
     )
-    data = page_data(model, test, table, metrics["test"]["accuracy"])
+    data = page_data(model, splits["train"], test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
     save_onnx(model, MODELS / "model.onnx", test.classes)
     write_bytes(MODELS / "README.md", model_card(facts).encode())
 
 
 def page_data(
-    model: LSTMClassifier, test: Split, table: pd.DataFrame, accuracy: float
+    model: LSTMClassifier, train: Split, test: Split, table: pd.DataFrame, accuracy: float
 ) -> dict:
     """Return all that the page knows: the model, its accuracy, and images to click."""
     numbers = {name: number for number, name in enumerate(test.classes)}
@@ -76,6 +76,7 @@ def page_data(
     return {
         "accuracy": accuracy,
         "classes": test.classes,
+        "dark": page.is_dark(train.images),
         "examples": images(test, one_of_each),
         "height": height,
         "mistakes": images(test, confident),

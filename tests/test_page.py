@@ -1,9 +1,12 @@
 """The page in a real browser: Chromium, driven by Playwright."""
 
 import base64
+import functools
+import io
 import json
 import re
 import shutil
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from defaults import DEFAULT, DIGITS, model_params
+from handwriting import drawing
 from mnist_lstm import page
 from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
 from mnist_lstm.picture import image_of, open_picture, prepare
@@ -207,6 +211,39 @@ def test_a_picture_is_prepared_as_python_does(show, built, tmp_path):
         assert np.abs(seen(tab).astype(int) - expected).mean() <= 2, name
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_as_python_does(show, built, tmp_path, kind):
+    tab = show(exported(built))
+    written = Image.Exif()
+    for way in range(1, 9):
+        written[0x0112] = way
+        exif = written.tobytes()
+        for head in (b"", b"Exif\0\0") if kind == "WEBP" else (b"",):
+            data = encoded(drawn(7), kind, exif=head + exif.removeprefix(b"Exif\0\0"))
+            (tmp_path / f"{way}.{kind}").write_bytes(data)
+            tab.evaluate("app.reading.reset()")
+            tab.locator("#file").set_input_files(tmp_path / f"{way}.{kind}")
+            wait(tab, "app.reading.image !== null")
+            expected = prepare(open_picture(data))
+            assert np.abs(seen(tab).astype(int) - expected).mean() <= 2, way
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"MM", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_a_webp_with_a_broken_orientation_is_read_as_it_is(show, built, tmp_path, exif):
+    tab = show(exported(built))
+    image = encoded(drawn(7), "WEBP", lossless=True)
+    chunk = b"EXIF" + struct.pack("<I", len(exif)) + exif + b"\0" * (len(exif) % 2)
+    side = (279).to_bytes(3, "little")  # less 1
+    head = b"VP8X" + struct.pack("<II", 10, 8) + 2 * side
+    body = b"WEBP" + head + image[12:] + chunk
+    (tmp_path / "7.webp").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    tab.locator("#file").set_input_files(tmp_path / "7.webp")
+    wait(tab, "app.paper.picture?.width === 280")
+    assert np.abs(seen(tab).astype(int) - prepare(drawn(7))).mean() <= 2
+
+
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 5), (40, 64), (600, 3)])
 def test_a_whole_picture_is_scaled_as_python_does(show, built, height, width):
     tab = show(exported(built))
@@ -226,12 +263,13 @@ def test_a_whole_picture_is_scaled_as_python_does(show, built, height, width):
         assert apart.max() <= 2
 
 
-def draw(tab, digit):
+def draw(tab, digit, zoom=1, middle=140):
     """Draw a digit on the paper with the mouse."""
     box = tab.locator("#paper").bounding_box()
     unit = box["width"] / 280
     for stroke in STROKES[digit]:
-        points = [(box["x"] + x * unit, box["y"] + y * unit) for x, y in stroke]
+        places = (np.array(stroke) - 140) * zoom + middle
+        points = [(box["x"] + x * unit, box["y"] + y * unit) for x, y in places]
         tab.mouse.move(*points[0])
         tab.mouse.down()
         for point in points[1:]:
@@ -252,6 +290,257 @@ def test_what_is_drawn_is_what_is_seen(show, built, digit):
     said = tab.text_content("#said")
     assert said.startswith(f"It reads {p.argmax()}, ")
     assert tab.text_content("#glyph") == str(p.argmax().item())
+
+
+def test_a_digit_is_read_alike_however_large_and_wherever_it_is_drawn(show, built):
+    tab = show(exported(built))
+    images = []
+    for zoom, middle in ((1, 140), (1.4, 140), (0.4, 230), (0.1, 140)):
+        draw(tab, 2, zoom, middle)
+        images.append(seen(tab).astype(int))
+        tab.click("#clear")
+    apart = [np.abs(image - images[0]).mean() for image in images[1:]]
+    assert max(apart) < 3, apart
+
+
+def test_a_tap_and_a_trembling_one_are_dots(show, built):
+    tab = show(exported(built))
+    box = tab.locator("#paper").bounding_box()
+    for tremble in (0, 1):
+        tab.mouse.move(box["x"] + 100, box["y"] + 100)
+        tab.mouse.down()
+        tab.mouse.move(box["x"] + 100, box["y"] + 100 + tremble)
+        tab.mouse.up()
+        ink = seen(tab) > 128
+        height, width = ink.any(1).sum(), ink.any(0).sum()
+        assert height <= 2 * width
+        tab.click("#clear")
+
+
+def begin_stroke(tab):
+    """Draw with the mouse, and do not lift it."""
+    box = tab.locator("#paper").bounding_box()
+    tab.mouse.move(box["x"] + 100, box["y"] + 60)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 120, box["y"] + 120)
+    return box["x"], box["y"]
+
+
+def points(tab):
+    return tab.evaluate("app.paper.strokes.map((points) => points.length)")
+
+
+def choose(tab, digit, path):
+    path.write_bytes(encoded(drawn(digit)))
+    tab.locator("#file").set_input_files(path)
+
+
+PASTE = """(data) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytesOf(data)], "pasted.png"));
+    const init = { clipboardData: transfer, bubbles: true };
+    document.body.dispatchEvent(new ClipboardEvent("paste", init));
+}"""
+INTERRUPTIONS = {
+    "undo": lambda tab: tab.evaluate("document.getElementById('undo').click()"),
+    "clear": lambda tab: tab.evaluate("document.getElementById('clear').click()"),
+    "escape": lambda tab: tab.keyboard.press("Escape"),
+    "backspace": lambda tab: tab.keyboard.press("Backspace"),
+    "delete": lambda tab: tab.keyboard.press("Delete"),
+    "image": lambda tab: tab.evaluate("document.querySelector('#examples button').click()"),
+    "paste": lambda tab: tab.evaluate(PASTE, base64.b64encode(encoded(drawn(6))).decode()),
+    "camera": lambda tab: tab.evaluate("app.openCamera()"),
+    "window": lambda tab: tab.evaluate("dispatchEvent(new Event('blur')), 0"),
+    "capture": lambda tab: tab.evaluate(
+        "app.paper.canvas.releasePointerCapture(app.paper.pointer)"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", INTERRUPTIONS)
+@pytest.mark.parametrize("pen", ["mouse", "keys"])
+def test_a_stroke_that_is_interrupted_does_not_go_on(show, built, what, pen):
+    if (what, pen) == ("capture", "keys"):
+        pytest.skip("keys capture nothing")
+    tab = show(exported(built))
+    draw(tab, 1)
+    if pen == "mouse":
+        x, y = begin_stroke(tab)
+    else:
+        tab.focus("#paper")
+        tab.keyboard.press("Space")
+        tab.keyboard.press("ArrowDown")
+    INTERRUPTIONS[what](tab)
+    if what == "paste":
+        wait(tab, "app.paper.picture !== null")
+    tab.wait_for_timeout(50)  # a frame, or the loss of the capture
+    before = points(tab)
+    assert before == {"clear": [], "delete": []}.get(what, before)
+    assert len(before) == {"undo": 1, "escape": 1, "backspace": 1}.get(what, len(before))
+    if pen == "mouse":
+        tab.mouse.move(x + 150, y + 200, steps=3)
+        tab.mouse.up()
+    elif what != "camera":
+        tab.focus("#paper")
+        tab.keyboard.press("ArrowRight")
+    assert points(tab) == before
+    if what == "camera":
+        wait(tab, "document.getElementById('video').srcObject !== null")
+        tab.click("#cancel")
+    draw(tab, 1)  # all goes on as ever
+    assert tab.text_content("#said").startswith("It reads ")
+
+
+def test_a_mouse_that_was_lifted_unseen_draws_no_more(show, built):
+    tab = show(exported(built))
+    x, y = begin_stroke(tab)
+    before = points(tab)
+    session = tab.context.new_cdp_session(tab)
+    move = {"type": "mouseMoved", "buttons": 0, "x": x + 200, "y": y + 200}
+    session.send("Input.dispatchMouseEvent", move)
+    wait(tab, "app.paper.pointer === null")
+    assert points(tab) == before
+    assert tab.text_content("#said").startswith("It reads ")
+
+
+def test_a_second_finger_does_not_draw(show, built):
+    tab = show(exported(built), has_touch=True)
+    box = tab.locator("#paper").bounding_box()
+    session = tab.context.new_cdp_session(tab)
+
+    def touch(kind, *places):
+        fingers = [
+            {"x": box["x"] + x, "y": box["y"] + y, "id": i}
+            for i, (x, y) in enumerate(places)
+        ]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    touch("touchStart", (100, 50))
+    touch("touchMove", (100, 90))
+    touch("touchStart", (100, 90), (220, 220))
+    touch("touchMove", (100, 130), (220, 260))
+    touch("touchEnd")
+    wait(tab, "app.paper.pointer === null")
+    assert len(points(tab)) == 1
+    assert max(tab.evaluate("app.paper.strokes[0].map(({ x }) => x)")) < 150
+    touch("touchStart", (100, 50))
+    touch("touchCancel")
+    wait(tab, "app.paper.pointer === null")
+    touch("touchStart", (100, 50))
+    touch("touchEnd")
+    wait(tab, "app.paper.strokes.length === 3 && app.paper.pointer === null")
+
+
+SLOW = """() => { // what is decoded waits for us
+    const decode = createImageBitmap;
+    globalThis.decoded = [];
+    globalThis.createImageBitmap = async (file) => {
+        await new Promise((done) => decoded.push(done));
+        return decode(file);
+    };
+}"""
+
+
+def test_the_picture_that_was_chosen_last_is_read(show, built, tmp_path):
+    tab = show(exported(built))
+    tab.evaluate(SLOW)
+    choose(tab, 6, tmp_path / "6.png")
+    wait(tab, "decoded.length === 1")
+    choose(tab, 0, tmp_path / "0.png")
+    wait(tab, "decoded.length === 2")
+    tab.evaluate("decoded[1]()")
+    wait(tab, "app.paper.picture?.width === 280")
+    tab.evaluate("decoded[0]()")
+    tab.wait_for_timeout(200)
+    assert np.abs(seen(tab).astype(int) - prepare(drawn(0))).mean() <= 2
+
+
+@pytest.mark.parametrize("then", ["stroke", "clear", "image"])
+@pytest.mark.parametrize("kind", ["picture", "text"])
+def test_a_picture_that_comes_late_is_dropped(show, built, tmp_path, then, kind):
+    tab = show(exported(built))
+    tab.evaluate(SLOW)
+    choose(tab, 6, tmp_path / "6.png")
+    if kind == "text":
+        (tmp_path / "6.txt").write_text("six")
+        tab.locator("#file").set_input_files(tmp_path / "6.txt")
+    wait(tab, f"decoded.length === {2 if kind == 'text' else 1}")
+    if then == "stroke":
+        draw(tab, 1)
+    elif then == "image":
+        tab.locator("#examples button").nth(4).click()
+    else:
+        tab.evaluate("document.getElementById('clear').click()")
+    before, said = seen(tab), tab.text_content("#said")
+    tab.evaluate("decoded.forEach((done) => done())")
+    tab.wait_for_timeout(200)
+    assert np.array_equal(seen(tab), before)
+    assert (tab.text_content("#said"), tab.is_visible("#notice")) == (said, False)
+
+
+def test_a_camera_that_is_allowed_after_it_was_cancelled_stays_off(show, built):
+    tab = show(exported(built))
+    tab.evaluate("""() => {
+        const devices = navigator.mediaDevices;
+        const ask = devices.getUserMedia.bind(devices);
+        globalThis.streams = [];
+        devices.getUserMedia = async (options) => {
+            await new Promise((done) => { globalThis.allow = done; });
+            streams.push(await ask(options));
+            return streams.at(-1);
+        };
+    }""")
+    tab.click("#camera")
+    tab.click("#cancel")
+    tab.evaluate("allow()")
+    wait(tab, "streams[0]?.getTracks().every((track) => track.readyState === 'ended')")
+    assert tab.evaluate("document.getElementById('video').srcObject") is None
+    assert not tab.is_visible("#viewfinder")
+
+
+def test_who_steps_is_not_overtaken_by_the_player(show, built):
+    tab = show(exported(built), reduced_motion="no-preference")
+    tab.evaluate("app.pick(app.data.examples[2]), document.getElementById('back').click()")
+    tab.wait_for_timeout(700)
+    assert (row(tab), tab.evaluate("app.reading.timer")) == (27, 0)
+
+
+PROTECTIONS = {
+    "white": "(image) => { image.data.fill(255); return image; }",
+    "noise": """(image) => {
+        image.data.forEach((_, i, data) => { data[i] = 256 * Math.random(); });
+        return image;
+    }""",
+    "some noise": """(image) => {
+        image.data.forEach((v, i, data) => { data[i] = v + 60 * (Math.random() - 0.5); });
+        return image;
+    }""",
+    "none": "() => { throw new DOMException('', 'SecurityError'); }",
+}
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS)
+def test_where_the_browser_returns_no_true_picture_drawings_are_read_and_pictures_not(
+    show, built, tmp_path, protection
+):
+    tab = show(exported(built))
+    draw(tab, 4)
+    before = seen(tab)
+    tab.evaluate(f"""() => {{
+        const context = CanvasRenderingContext2D.prototype;
+        const read = context.getImageData;
+        const protect = {PROTECTIONS[protection]};
+        context.getImageData = function (...box) {{
+            return protect(read.apply(this, box));
+        }};
+    }}""")
+    tab.click("#clear")
+    draw(tab, 4)
+    assert np.array_equal(seen(tab), before)
+    choose(tab, 4, tmp_path / "4.png")
+    wait(tab, "app.paper.picture !== null")
+    assert seen(tab) is None
+    assert tab.inner_text("#notice").startswith("This browser hides pictures from pages")
 
 
 def test_the_belief_follows_while_a_stroke_is_drawn(show, built):
@@ -495,6 +784,119 @@ def test_it_fits_every_width(show, built, width, scheme):
         return [backgroundColor, color].map((rgb) => Number(rgb.match(/\\d+/)[0]));
     }""")
     assert (ground > ink) == (scheme == "light")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_high_contrast_bars_scan_line_and_the_chosen_image_are_seen(show, built, scheme):
+    tab = show(exported(built), forced_colors="active", color_scheme=scheme)
+    tab.evaluate("document.activeElement.blur(), app.reading.stop(14)")
+    shot = Image.open(io.BytesIO(tab.screenshot(full_page=True))).convert("RGB")
+
+    def colour(place, across=0.5, down=0.5):
+        box = tab.locator(place).first.bounding_box()
+        at = (box["x"] + across * box["width"], box["y"] + down * box["height"])
+        return np.array(shot.getpixel(tuple(map(int, at))), dtype=int)
+
+    for one, other in (
+        (colour(".top .fill"), colour("main", 0.999, 0.999)),
+        (colour(".plate .scan"), colour(".plate", 0.01, 0.01)),
+        (colour(".heat .scan"), colour(".heat", 0.5, 0.99)),
+        (
+            colour("[aria-pressed=true]", 0.5, 0.005),
+            colour("[aria-pressed=false]", 0.5, 0.005),
+        ),
+    ):
+        assert np.abs(one - other).max() > 60
+
+
+def test_it_is_sharp_on_a_screen_of_other_pixels(show, built):
+    tab = show(exported(built), viewport={"width": 1300, "height": 900})
+    session = tab.context.new_cdp_session(tab)
+    before = tab.evaluate("[app.paper.canvas.width, app.reading.element.heat.width]")
+    for ratio in (2, 3):  # it goes on watching
+        # A width that changes nothing: without, Chromium tells no page of what is emulated.
+        view = {"width": 1300 + ratio, "height": 900, "deviceScaleFactor": ratio}
+        session.send("Emulation.setDeviceMetricsOverride", view | {"mobile": False})
+        wait(tab, f"app.paper.canvas.width >= {ratio * (before[0] - 1)}")
+        wait(tab, f"app.reading.element.heat.width >= {ratio * (before[1] - 1)}")
+
+
+def test_safari_selects_no_text_while_it_is_drawn():
+    style = (SOURCE / "style.css").read_text()
+    plain = re.findall(r"^ *user-select: (.*);", style, re.MULTILINE)
+    assert re.findall(r"^ *-webkit-user-select: (.*);", style, re.MULTILINE) == plain
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dark", [True, False])
+def test_where_all_of_the_paper_is_read_it_has_the_colours_of_the_data(
+    show, built, tmp_path, dark
+):
+    model = scale_model()
+    if not dark:  # the same of 1 - x
+        with torch.no_grad():
+            model.rnn.bias_ih_l0 += model.rnn.weight_ih_l0.sum(1)
+            model.rnn.weight_ih_l0.neg_()
+    data = data_of(exported(built)) | {
+        "dark": dark,
+        "model": {"hdim": 32, "n_layer": 2, "xdim": 28, "ydim": 10},
+        "picture": "scale",
+        "weights": page.encode_weights(model, torch.zeros(1, 28, 28)),
+    }
+    (tmp_path / "page.html").write_bytes(page.assemble(SOURCE, data))
+    tab = show(tmp_path / "page.html", color_scheme="light" if dark else "dark")
+    read = []
+    for digit in range(10):
+        draw(tab, digit)
+        assert seen(tab)[0, 0] == (0 if dark else 255)
+        read.append(tab.text_content("#glyph") == str(digit))
+        shot = Image.open(io.BytesIO(tab.locator("#paper").screenshot())).convert("L")
+        grey = np.asarray(shot)[3:-3, 3:-3]
+        assert (np.median(grey) < 9) == dark
+        assert grey.max() - grey.min() > 200  # the ink
+        tab.click("#clear")
+    assert sum(read) >= 8
+    tab.locator("#examples button").first.click()
+    assert np.abs(page_shows(tab) - seen(tab).astype(int)).mean() < 12
+
+
+def page_shows(tab):
+    """Return the paper as 28 x 28 greys."""
+    shot = Image.open(io.BytesIO(tab.locator("#paper").screenshot())).convert("L")
+    return np.asarray(shot.resize((28, 28), Image.Resampling.BOX)).astype(int)
+
+
+@functools.cache
+def learnt():
+    """Return the weights of a model that has learnt drawings on the page's paper."""
+    torch.manual_seed(0)
+    model = LSTMClassifier(ModelParams(**DEFAULT["model"] | {"hdim": 32}))
+    pictures = [Image.open(io.BytesIO(drawing(i % 10, i))) for i in range(200)]
+    sheets = [ImageOps.expand(ImageOps.invert(p.convert("L")), 40) for p in pictures]
+    images = np.stack([image_of(sheet, "scale", 28, 28) for sheet in sheets])
+    x, y = to_input(torch.from_numpy(images)), torch.arange(200) % 10
+    adam = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(120):
+        adam.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        adam.step()
+    return model.state_dict()
+
+
+def scale_model():
+    model = LSTMClassifier(ModelParams(**DEFAULT["model"] | {"hdim": 32}))
+    model.load_state_dict(learnt())
+    return model.eval()
+
+
+def test_the_border_tells_whether_images_are_light_on_dark(built):
+    _, images = load(built)
+    assert page.is_dark(images)
+    assert not page.is_dark(255 - images)
+    framed = torch.full((3, 12, 5), 200, dtype=torch.uint8)
+    framed[:, 1:-1, 1:-1] = 0
+    assert not page.is_dark(framed)
+    assert data_of(exported(built))["dark"] is True
 
 
 @pytest.mark.parametrize("width", [320, 1600])

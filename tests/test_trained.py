@@ -20,34 +20,32 @@ from mnist_lstm.picture import prepare
 from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
 from mnist_lstm.splits import load_split, to_input
 from pictures import photographed
-from strokes import DIGITS
+from recipes import override, read_recipe
+from strokes import DIGITS, drawings
 from test_page import assert_reads_alike, browser, draw, read_by_page, show  # noqa: F401
 
 MODEL = Path("models/model.safetensors")
 TEST = Path("data/prepared/test.safetensors")
 
 
-def is_default():
-    """Say whether the working tree has the default run's parameters."""
-    return load_params().model_dump() == check_params(DEFAULT, "").model_dump()
+pytestmark = pytest.mark.slow
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (MODEL.exists() and TEST.exists() and is_default()),
-        reason="no default model here; make repro trains one",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def model():
+def trained(*overrides):
+    """Return the model that lies here, if the working tree has these parameters."""
+    params = override(check_params(DEFAULT, ""), list(overrides))
+    if not (MODEL.exists() and TEST.exists() and load_params() == params):
+        pytest.skip("no such model here; make repro trains the default one")
     return load_model(MODEL, ModelParams(**DEFAULT["model"]))
 
 
 @pytest.fixture(scope="module")
-def split():
+def model():
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def split(model):
     return load_split(TEST, ModelParams(**DEFAULT["model"]))
 
 
@@ -109,6 +107,7 @@ def write_page(model, path):
     data = {
         "accuracy": 0,
         "classes": [str(i) for i in range(10)],
+        "dark": True,
         "examples": [],
         "height": 28,
         "mistakes": [],
@@ -116,6 +115,7 @@ def write_page(model, path):
         "n_test": 0,
         "n_wrong": 0,
         "parameters": 0,
+        "picture": "mnist",
         "weights": page.encode_weights(model, torch.zeros(1, 28, 28)),
         "width": 28,
     }
@@ -138,6 +138,32 @@ def test_digits_drawn_by_hand_are_recognised(show, model, tmp_path):  # noqa: F8
         read[digit] = int(tab.text_content("#glyph"))
     report("drawn and read", json.dumps(read))
     assert sum(digit == found for digit, found in read.items()) >= 9
+
+
+DRAW = """(strokes) => {
+    app.paper.clear();
+    app.paper.strokes = strokes.map((points) => points.map(([x, y]) => ({ x, y })));
+    app.paper.changed(true);
+    return document.getElementById("glyph").textContent;
+}"""
+
+
+@pytest.mark.parametrize(("recipe", "least"), [("", 133), ("pictures", 138)])
+def test_of_146_drawings_the_page_reads_most(show, tmp_path, recipe, least):  # noqa: F811
+    model = trained(*(read_recipe(recipe) if recipe else ()))
+    tab = show(write_page(model, tmp_path / "page.html"))
+    wrong, drawn = [], list(drawings())
+    for form, digit, strokes in drawn:
+        # As a mouse reports them: more points than corners.
+        lines = [np.repeat(s, 2, axis=0)[:-1] for s in strokes]
+        for line, stroke in zip(lines, strokes, strict=True):
+            line[1::2] = (stroke[:-1] + stroke[1:]) / 2
+        found = tab.evaluate(DRAW, [line.tolist() for line in lines])
+        wrong += [f"{form} {digit} as {found}"] if found != str(digit) else []
+    right = len(drawn) - len(wrong)
+    report("drawn and read", f"{right} of {len(drawn)}; not {', '.join(wrong)}")
+    assert len(drawn) == 146
+    assert right >= least
 
 
 @torch.inference_mode()

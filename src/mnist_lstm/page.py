@@ -68,6 +68,12 @@ def _holds_in_float16(model: LSTMClassifier, x: Tensor) -> bool:
     return bool(moved <= FLOAT16_BOUND)  # False for the NaN of a weight above 65,504
 
 
+def is_dark(images: Tensor) -> bool:
+    """Say whether ``images`` [N x L x Q] are light on dark, by their borders' grey."""
+    sides = images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]
+    return bool(torch.cat([side.flatten() for side in sides]).float().mean() < 128)
+
+
 def encode_image(image: Tensor) -> str:
     """Return a uint8 image [L x Q] as base64, row after row."""
     return base64.b64encode(image.contiguous().numpy().tobytes()).decode()
