@@ -207,7 +207,7 @@ class Paper {
     const size = [bottom - top, right - left].map((n) => Math.ceil(n * zoom + 2 * rim));
     const strokes = moved(this.strokes, left - rim / zoom, top - rim / zoom, zoom);
     const ink = inked(strokes, LINE * DETAIL, ...size);
-    return placed(ink, ink.map((share) => (share > 0.5 ? 1 : 0)), height, width);
+    return placed(ink, ink.map(Math.floor), height, width); // the box around whole pixels
   }
 }
 
