@@ -36,7 +36,7 @@ def trained(*overrides):
     params = override(check_params(DEFAULT, ""), list(overrides))
     if not (MODEL.exists() and TEST.exists() and load_params() == params):
         pytest.skip("no such model here; make repro trains the default one")
-    return load_model(MODEL, ModelParams(**DEFAULT["model"]))
+    return load_model(MODEL, params.model)
 
 
 @pytest.fixture(scope="module")
