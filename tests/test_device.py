@@ -228,3 +228,57 @@ def test_a_seed_fixes_what_is_drawn():
     device.make_deterministic(3)
     assert torch.equal(torch.rand(4), first)
     assert torch.are_deterministic_algorithms_enabled()
+
+
+TRAINS = """
+import hashlib, sys, torch
+sys.path.append("tests")
+from defaults import DIGITS, augment_params, model_params, train_params
+from mnist_lstm.device import set_up
+from mnist_lstm.splits import Split
+from mnist_lstm.training.loop import fit, start_run
+compute = set_up("cpu", "fp32", 0)
+images = torch.randint(0, 255, (60, 28, 28)).byte()
+split = Split(images, torch.arange(60) % 10, DIGITS)
+params = train_params(epochs=2, batch_size=16, precision="fp32")
+run = start_run(model_params(hdim=16), params, augment_params(), compute)
+list(fit(run, split, split))
+weights = b"".join(v.detach().numpy().tobytes() for v in run.model.parameters())
+print(compute, hashlib.sha256(weights).hexdigest())
+"""
+
+
+def test_training_takes_as_many_threads_as_openmp_gives():
+    """Where it gives fewer than PyTorch asks for, oneDNN's gradients are wrong."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
+    limits = (
+        ("OMP_NUM_THREADS", "1"),
+        ("OMP_THREAD_LIMIT", "1"),
+        ("OMP_MAX_ACTIVE_LEVELS", "0"),
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAINS],
+            env=env | {"PYTHONPATH": "src", name: value},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, value in limits
+    ]
+    (first, *others) = [run.communicate()[0] for run in runs]
+    assert " 1 threads, fp32) " in first
+    assert others == [first, first]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no OpenMP of GNU's")
+def test_threads_that_come_and_go_with_the_machines_load_are_asked_for_no_more():
+    code = (
+        "import ctypes, torch; from mnist_lstm.device import set_up\n"
+        "dynamic = ctypes.CDLL(None).omp_get_dynamic\n"
+        "before = dynamic(); set_up('cpu', 'fp32', 0); print(before, dynamic())"
+    )
+    env = os.environ | {"PYTHONPATH": "src", "OMP_DYNAMIC": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout == "1 0\n"

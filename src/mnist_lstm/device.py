@@ -1,5 +1,6 @@
 """The device to compute on, the precision, and what makes a run repeat bit for bit."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -54,8 +55,25 @@ def set_up(device: str, precision: str, seed: int) -> Compute:
         ParamsError: a device or a precision that this machine does not have.
     """
     make_deterministic(seed)
+    take_threads_that_are_given()
     chosen = select_device(device)
     return Compute(chosen, select_precision(precision, chosen))
+
+
+def take_threads_that_are_given() -> None:
+    """Compute on no more threads than OpenMP gives, whatever the environment has told it.
+
+    PyTorch asks for a thread a core. Where OpenMP gives fewer (``OMP_THREAD_LIMIT``,
+    ``OMP_MAX_ACTIVE_LEVELS=0``; ``OMP_DYNAMIC`` by the machine's load), oneDNN leaves out
+    the work of those that are missing, and the gradients are wrong.
+    """
+    openmp = ctypes.CDLL(None)  # the one that PyTorch has loaded
+    if not hasattr(openmp, "omp_get_thread_limit"):  # it computes without
+        return
+    openmp.omp_set_dynamic(False)
+    given = openmp.omp_get_thread_limit() if openmp.omp_get_max_active_levels() else 1
+    if given < torch.get_num_threads():
+        torch.set_num_threads(given)
 
 
 def select_device(name: str) -> torch.device:
