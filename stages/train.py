@@ -8,8 +8,11 @@ by ``torchrun``, see docs/scale.md.
 """
 
 from mnist_lstm.plumbing import script
+from mnist_lstm.training.launcher import count_workers, launch
 
 script.begin()  # before the imports below, which take seconds
+if __name__ == "__main__" and (count := count_workers()):
+    launch(count)  # and end: who trains imports the rest
 
 import os
 import sys
@@ -24,7 +27,6 @@ from mnist_lstm.splits import Split, load_split
 from mnist_lstm.tables import write_csv
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
 from mnist_lstm.training.distributed import join_workers
-from mnist_lstm.training.launcher import count_workers, launch
 from mnist_lstm.training.loop import Run, fit, start_run
 
 PREPARED = Path("data/prepared")
@@ -82,7 +84,4 @@ def format_row(row: dict[str, float], heldout: str) -> str:
 
 
 if __name__ == "__main__":
-    if count := count_workers():
-        launch(count)
-    else:
-        script.run(main, lower=("train.batch_size", "model.hdim", "model.n_layer"))
+    script.run(main, lower=("train.batch_size", "model.hdim", "model.n_layer"))

@@ -216,9 +216,9 @@ class Recorder(GraphedStep):
 
     def _capture(self, x, y):
         self.took.append(("capture", len(x)))
-        self.loss = torch.tensor(0.0)
         replay = functools.partial(self.took.append, ("replay", len(x)))
-        self.graph = SimpleNamespace(replay=replay)
+        self.graphs[x.shape] = (x, y), torch.tensor(0.0), SimpleNamespace(replay=replay)
+        return True
 
 
 def take(step, *sizes):
@@ -227,14 +227,21 @@ def take(step, *sizes):
     return step.took
 
 
-@pytest.mark.parametrize("first", [256, 96], ids=["a full batch", "an epoch's last batch"])
-def test_the_batch_size_that_recurs_gets_the_graph(first):
-    """A run may resume on an epoch's last, smaller batch."""
-    took = take(Recorder(), first, *[256] * 10, 96, *[256] * 10)
-    kinds = [kind for kind, size in took if size == 256]
-    assert kinds == ["warm-up"] * 3 + ["capture"] + ["replay"] * (17 + (first == 256))
-    assert ("replay", 96) not in took
-    assert took[-11 if first == 256 else 0][0] in {"step", "warm-up"}
+@pytest.mark.parametrize("last", [[96], [24] * 4, [13, 14]], ids=["one", "four", "uneven"])
+@pytest.mark.parametrize("full", [[256], [64] * 4, [36, 37]], ids=["one", "four", "uneven"])
+def test_every_size_that_recurs_gets_a_graph_of_its_own(full, last):
+    """In whatever shards; a run may resume on an epoch's last, smaller batch."""
+    took = take(Recorder(), *last, *(full * 5 + last) * 4)
+    for size in {*full, *last}:
+        kinds = [kind for kind, taken in took if taken == size]
+        assert kinds[:4] == ["warm-up"] * 3 + ["capture"]
+        assert set(kinds[4:]) == {"replay"}
+
+
+def test_graphs_are_not_made_for_ever():
+    took = take(Recorder(), *[size for size in range(1, 10) for _ in range(6)])
+    assert {size for kind, size in took if kind == "replay"} == {1, 2, 3, 4}
+    assert [kind for kind, size in took if size == 9] == ["warm-up"] * 3 + ["step"] * 3
 
 
 def test_where_the_capture_fails_every_step_is_taken_as_it_comes(monkeypatch, capsys):
@@ -246,8 +253,8 @@ def test_where_the_capture_fails_every_step_is_taken_as_it_comes(monkeypatch, ca
 
     monkeypatch.setattr(cudagraph.torch.cuda, "CUDAGraph", lambda: None)
     monkeypatch.setattr(cudagraph.torch.cuda, "graph", refuse)
-    took = take(Failing(), *[256] * 5, 96)
-    assert [kind for kind, _ in took] == ["warm-up"] * 3 + ["step"] * 3
+    took = take(Failing(), *[256] * 5, *[96] * 5)
+    assert [kind for kind, _ in took] == 2 * (["warm-up"] * 3 + ["step"] * 2)
     assert capsys.readouterr().err == (
         "warning: no CUDA graph, steps are slower: operation not permitted when stream is "
         "capturing\n"

@@ -4,6 +4,8 @@ import os
 
 from mnist_lstm.plumbing.errors import VariableError
 
+STORE = "TRAIN_STORE"  # names the file in which the workers on one host meet
+
 # These name the process and its place; torchrun sets them all. RANK alone may stand in the
 # environment of a cluster's jobs.
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")

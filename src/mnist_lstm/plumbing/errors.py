@@ -524,14 +524,6 @@ class WorkersError(UserError):
             "same commit, data and packages, and the same kind of processor"
         )
 
-    @classmethod
-    def same_gpu(cls, rank: int, other: int, host: str) -> Self:
-        """Two workers share a GPU."""
-        return cls(
-            f"workers {other} and {rank} on {host} share a GPU; start no more workers "
-            "on a host than it has GPUs"
-        )
-
 
 class MemoryExhaustedError(UserError):
     """More memory was asked for than the device has."""

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
 from mnist_lstm.plumbing import inputs
-from mnist_lstm.plumbing.environment import is_in_torchrun
+from mnist_lstm.plumbing.environment import STORE, is_in_torchrun
 from mnist_lstm.plumbing.errors import (
     ClosedError,
     MemoryExhaustedError,
@@ -25,9 +25,10 @@ from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT = os.getppid()
-# torchrun numbers the processes that it starts; the first speaks for all.
-IN_TORCHRUN = is_in_torchrun()
-_FIRST = not IN_TORCHRUN or int(os.environ["RANK"]) == 0
+# torchrun and our launcher number the processes that they start: the first speaks for all.
+_IN_TORCHRUN = is_in_torchrun()
+IS_WORKER = _IN_TORCHRUN or STORE in os.environ
+_FIRST = not IS_WORKER or int(os.environ["RANK"]) == 0
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
@@ -39,7 +40,7 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
     """A run that ended where it was asked to; ``status`` is what a shell expects of it."""
 
     def __init__(self, signum: int, where: str):
-        super().__init__(f"{_said(signum)}; {where}")
+        super().__init__(f"{said(signum)}; {where}")
         self.status = 128 + signum
 
 
@@ -81,6 +82,7 @@ def run(
         _drop_output()
         sys.exit(f"error: {RefusedError.of(error)}")
     except Stopped as stopped:
+        _ignore()  # the launcher may send the signal of a terminal once more
         _end_bars(stopped)
         if _FIRST:
             print(stopped, file=sys.stderr)
@@ -164,6 +166,17 @@ class Request:
         self.asked = signum
 
 
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """A context in which a signal ends the process: a wait in C++ would not hear it."""
+    before = {signum: signal.getsignal(signum) for signum in _ENDING}
+    _handle(dict.fromkeys(_ENDING, signal.SIG_DFL))
+    try:
+        yield
+    finally:
+        _handle(before)
+
+
 def _alone() -> AbstractContextManager[None]:
     """Keep a second process from running the same script of the same clone."""
     script = Path(sys.argv[0])
@@ -173,13 +186,13 @@ def _alone() -> AbstractContextManager[None]:
 def _is_orphan() -> bool:
     """Say whether DVC, which started this, is gone: no one would record what it makes.
 
-    DVC leaves a stage in its own process group; who takes over an orphan is in another.
-    A worker's parent is torchrun.
+    DVC leaves a stage in its own process group, and so does our launcher a worker; who
+    takes over an orphan is in another. A worker's parent may be torchrun.
     """
     parent = os.getppid()
-    if IN_TORCHRUN:
+    if _IN_TORCHRUN:
         return parent != _PARENT
-    if "DVC_STAGE" not in os.environ:
+    if "DVC_STAGE" not in os.environ and not IS_WORKER:
         return False
     try:
         return parent != _PARENT or os.getpgid(parent) != os.getpgrp()
@@ -215,11 +228,12 @@ def _end(signum: int, _frame: object) -> None:
     _ignore()  # another would cut short the tidying up
     # Not print: the signal may have come in the middle of one.
     if _FIRST:
-        os.write(sys.stderr.fileno(), f"{_said(signum)}\n".encode())
+        os.write(sys.stderr.fileno(), f"{said(signum)}\n".encode())
     raise SystemExit(128 + signum)  # `finally` removes what is half-written
 
 
-def _said(signum: int) -> str:
+def said(signum: int) -> str:
+    """Return how ``signum`` ended a run, in words."""
     return _SAID.get(signal.Signals(signum), "hung up")
 
 

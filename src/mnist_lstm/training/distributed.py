@@ -22,10 +22,10 @@ from torch import Tensor
 from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.plumbing.environment import number_from
+from mnist_lstm.plumbing.environment import STORE, number_from
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
-from mnist_lstm.plumbing.script import IN_TORCHRUN
+from mnist_lstm.plumbing.script import IS_WORKER, ending_at_once
 from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.muon import Muon
@@ -66,9 +66,10 @@ class Workers:
         """
         if self.count == 1:
             return part
-        whole = part.new_empty(self.count * len(part), *part.shape[1:])
-        _together("all_gather_into_tensor", whole, part)
-        return whole
+        own = part.cpu()  # where gloo gathers
+        whole = own.new_empty(self.count * len(own), *own.shape[1:])
+        _together("all_gather_into_tensor", whole, own)
+        return whole.to(part.device)
 
     def logits(self, model: LSTMClassifier, split: Split, done: int) -> Iterator[Tensor]:
         """Yield the logits of ``split``, but for its first ``done`` images, in order.
@@ -104,7 +105,7 @@ class Workers:
         except UserError as error:
             wrong = error.args
         all_told: list[Any] = [None] * self.count
-        _together("all_gather_object", all_told, (wrong, told, _place()))
+        _together("all_gather_object", all_told, (wrong, told, socket.gethostname()))
         _refuse_other(all_told)
         return prepared
 
@@ -147,7 +148,7 @@ class ShardedStep:
         for values, gradient in zip(self.run.model.parameters(), gradients, strict=True):
             values.grad = gradient.view_as(values)
         self.run.optimizer.step()
-        return loss[0]
+        return loss[0].clone()  # the run keeps it: not the whole of `total` with it
 
     def _row(self, x: Tensor, y: Tensor, shard: int) -> Tensor:
         """Return the sum of the gradients on a shard's images, and of losses: [P + 1]."""
@@ -171,7 +172,7 @@ class ShardedStep:
 
 
 def join_workers(params: TrainParams) -> Workers:
-    """Join the processes that torchrun started beside this one, if it did.
+    """Join the processes that were started beside this one to train with it, if any were.
 
     With shards, a CPU computes on one thread a worker: in float32, bits depend on it.
 
@@ -181,7 +182,7 @@ def join_workers(params: TrainParams) -> Workers:
         WorkersError: some do not come.
     """
     rank, count = 0, 1
-    if IN_TORCHRUN:
+    if IS_WORKER:
         rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if params.shards % count:
         raise ParamsError.shards(f"a multiple of the {count} workers", params.shards)
@@ -191,20 +192,23 @@ def join_workers(params: TrainParams) -> Workers:
     if params.shards > 1:
         torch.set_num_threads(1)
     if count > 1:
-        _connect(params.device)
+        _connect(params.device, rank, count)
     return Workers(rank, count)
 
 
-def _connect(device: str) -> None:
+def _connect(device: str, rank: int, count: int) -> None:
+    """Meet the other workers; gloo alone tells of one that is lost, or does not answer."""
     import torch.distributed as dist  # not above: one worker needs none of it
 
-    backend = "gloo"
     if device != "cpu" and has_cuda():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl"
     timeout = timedelta(seconds=number_from("TRAIN_TIMEOUT", default=60, most=_LONGEST))
+    members: dict[str, Any] = {"rank": rank, "world_size": count}
+    if STORE in os.environ:  # else torchrun says where
+        members["store"] = dist.FileStore(os.environ[STORE], count)
     try:
-        dist.init_process_group(backend, timeout=timeout)
+        with ending_at_once():
+            dist.init_process_group("gloo", timeout=timeout, **members)
     except (RuntimeError, ValueError):
         raise WorkersError.lost() from None
     # Gloo's threads would end a Python that is ending itself, by SIGABRT.
@@ -221,32 +225,18 @@ def _together(collective: str, *arguments: object) -> None:
         raise WorkersError.lost() from None
 
 
-def _place() -> tuple[str, str]:
-    """Return the host, and the GPU if one is used."""
-    cuda = torch.cuda.is_initialized()
-    gpu = torch.cuda.get_device_properties().uuid if cuda else ""
-    return socket.gethostname(), str(gpu)
-
-
-def _refuse_other(all_told: list[tuple[tuple, dict, tuple[str, str]]]) -> None:
+def _refuse_other(all_told: list[tuple[tuple, dict, str]]) -> None:
     """Refuse to train with a worker that failed, or that has other things than worker 0.
 
     Raises:
         UserError: for the first of these.
     """
-    gpus: dict[tuple[str, str], int] = {}
     _, expected, _ = all_told[0]
-    for rank, (wrong, told, place) in enumerate(all_told):
+    for rank, (wrong, told, host) in enumerate(all_told):
         if wrong:
-            raise (
-                UserError(*wrong)
-                if rank == 0
-                else WorkersError.failed(rank, place[0], wrong)
-            )
+            raise UserError(*wrong) if rank == 0 else WorkersError.failed(rank, host, wrong)
         other = [name for name, value in told.items() if value != expected.get(name)]
         if other:
             # a machine is known by what it computes of the data
             known = [name for name in other if name != "machine"] or other
-            raise WorkersError.differs(rank, place[0], known)
-        if place[1] and gpus.setdefault(place, rank) != rank:
-            raise WorkersError.same_gpu(rank, gpus[place], place[0])
+            raise WorkersError.differs(rank, host, known)

@@ -1,18 +1,18 @@
-"""Start the workers of a training on this host, by torchrun's own launcher."""
+"""Start the workers of a training on this host, watch over them, and end as they do."""
 
-import ctypes
-import logging
+import functools
 import os
 import signal
+import subprocess
 import sys
 import tempfile
-import uuid
+import time
 
-from mnist_lstm.plumbing.environment import number_from
+from mnist_lstm.plumbing import script
+from mnist_lstm.plumbing.environment import STORE, number_from
 from mnist_lstm.plumbing.errors import VariableError
-from mnist_lstm.plumbing.script import IN_TORCHRUN
 
-_PARENT_DIED = 1  # PR_SET_PDEATHSIG, from linux/prctl.h
+_GRACE = 5  # seconds to save in; then who hears nothing is sent the next signal
 
 
 def count_workers() -> int:
@@ -27,50 +27,69 @@ def count_workers() -> int:
         asked = number_from("TRAIN_WORKERS", default=1, most=1024)
     except VariableError as error:
         sys.exit(f"error: {error}")
-    return 0 if asked == 1 or IN_TORCHRUN else asked
+    return 0 if asked == 1 or script.IS_WORKER else asked
 
 
 def launch(count: int) -> None:
     """Run this script in ``count`` processes and exit as they do: they say why.
 
-    Source: https://docs.pytorch.org/docs/stable/elastic/run.html
+    Not by torchrun's launcher: it hands out the host's own name, which may resolve nowhere,
+    and hears no signal while it waits.
     """
-    _end_with_parent()
-    # Each is told on one line by the workers themselves.
-    logging.disable(logging.CRITICAL)
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    script.run(functools.partial(_train, count), alone=False)
+    sys.exit()
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with tempfile.TemporaryDirectory() as logs:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            run_id=uuid.uuid4().hex,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            max_restarts=0,
-            monitor_interval=0.1,
-            logs_specs=DefaultLogsSpecs(logs),
-        )
+
+def _train(count: int) -> None:
+    workers: list[subprocess.Popen] = []
+    with script.Request() as request, tempfile.TemporaryDirectory() as folder:
         try:
-            elastic_launch(config, sys.executable)(*sys.argv)
-        except ChildFailedError as error:
-            rank, failure = error.get_first_failure()
-            if failure.exitcode < 0:
-                name = signal.Signals(-failure.exitcode).name
-                sys.exit(f"error: worker {rank} was ended by {name}")
-            sys.exit(failure.exitcode)
-        except SignalException as stopped:
-            sys.exit(128 + stopped.sigval)
+            for rank in range(count):
+                workers.append(_start(rank, count, folder))
+            while _left(workers) and not (request.signum or _failed(workers)):
+                time.sleep(0.1)
+        finally:
+            failed, stopped = _failed(workers), request.signum
+            killed = {rank: status for rank, status in failed.items() if status < 0}
+            # Where one has failed by itself, the others do as well, or find out.
+            _end(workers, stopped or (signal.SIGTERM if killed else 0))
+    if stopped and _failed(workers):
+        if workers[0].returncode < 0:  # the first has said nothing
+            print(script.said(stopped), file=sys.stderr)
+        sys.exit(128 + stopped)
+    for rank, status in killed.items():
+        sys.exit(f"error: worker {rank} was ended by {signal.Signals(-status).name}")
+    sys.exit(max(failed.values(), default=0))
 
 
-def _end_with_parent() -> None:
-    """Have Linux send SIGTERM when the process that started this one, DVC, dies.
+def _start(rank: int, count: int, folder: str) -> subprocess.Popen:
+    """Start a worker; all meet in a file, and talk by the loopback."""
+    own = {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        STORE: f"{folder}/store",
+        "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
+    }
+    env = {"OMP_NUM_THREADS": "1"} | os.environ | own
+    return subprocess.Popen([sys.executable, *sys.argv], env=env)
 
-    Workers save and end at it. Source: https://man7.org/linux/man-pages/man2/prctl.2.html
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGTERM)
+
+def _end(workers: list[subprocess.Popen], signum: int) -> None:
+    """Have the workers that are left end, those that hear nothing by SIGKILL."""
+    for each in (signum, signal.SIGTERM, signal.SIGKILL):
+        for worker in workers:
+            worker.send_signal(each)
+        end = time.monotonic() + _GRACE
+        while _left(workers) and time.monotonic() < end:
+            time.sleep(0.1)
+
+
+def _left(workers: list[subprocess.Popen]) -> list[subprocess.Popen]:
+    """Return those that have not ended."""
+    return [worker for worker in workers if worker.poll() is None]
+
+
+def _failed(workers: list[subprocess.Popen]) -> dict[int, int]:
+    """Return the status of those that have ended with another than 0, by rank."""
+    return {rank: w.returncode for rank, w in enumerate(workers) if w.returncode}
