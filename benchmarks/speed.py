@@ -192,6 +192,7 @@ def project_epochs(prepared: Path, n: int | None) -> Iterator[dict]:
     splits = [load_split(path, params.model, device) for path in paths]
     train, test = [s.take(torch.arange(len(s), device=device)[:n]) for s in splits]
     run = start_run(params.model, params.train, params.augment, compute)
+    run.fingerprint(train)  # as the stage does first: on a GPU, it loads the libraries
     with (
         tempfile.TemporaryDirectory() as folder,
         Checkpointer(Path(folder) / "checkpoints/key", run) as checkpointer,

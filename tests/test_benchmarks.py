@@ -72,6 +72,16 @@ def test_the_seconds_of_an_epoch_are_those_of_its_steps(split):
     assert {(1, 1), (2, 1)} <= set(seen)
 
 
+def test_the_clock_starts_once_the_libraries_are_loaded(prepared, monkeypatch):
+    """By the fingerprint, as in the stage: a GPU's take as long as a whole job."""
+    monkeypatch.chdir(prepared.path)
+    called = []
+    monkeypatch.setattr(speed, "clock", lambda _: called.append("clock") or 0.0)
+    monkeypatch.setattr(speed.Run, "fingerprint", lambda *_: called.append("fingerprint"))
+    next(speed.project_epochs(Path("data/prepared"), 60))
+    assert called[:2] == ["fingerprint", "clock"]
+
+
 def test_the_default_step_takes_35_gflop():
     """Counted by PyTorch, for a layer written out in products of matrices."""
     from torch.utils.flop_counter import FlopCounterMode
