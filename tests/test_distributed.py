@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import psutil
 import pytest
@@ -111,6 +112,17 @@ def test_a_step_of_shards_is_about_the_step_of_the_batch(split):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
+def test_a_step_of_shards_keeps_no_gradients_for_its_loss(split):
+    """The run keeps the loss of each step until its epoch ends."""
+    params = train_params(batch_size=16, shards=4, precision="fp32")
+    model = LSTMClassifier(model_params(hdim=16, n_layer=1))
+    run = Run(model, params, augment_params())
+    run.epoch = 1
+    run.begin_epoch(split)
+    (x, y), *_ = split.batches(16, run.order)
+    assert run.step(x, y).untyped_storage().nbytes() == 4
+
+
 @pytest.mark.parametrize("n", [1, 511, 512, 513, 1700])
 @pytest.mark.parametrize("count", [1, 3])
 def test_workers_share_the_batches_of_an_evaluation(monkeypatch, n, count):
@@ -193,6 +205,84 @@ def test_a_variable_that_holds_no_such_number_is_named_in_one_line(
     else:
         with pytest.raises(VariableError, match=r"^TRAIN_TIMEOUT must be a number from"):
             distributed._connect("cpu", 0, 2)
+
+
+NOWHERE = ("unshare", "--map-root-user", "--uts", "--net", "sh", "-c")
+AWAY = 'hostname nowhere-to-be-found && ip link set lo up && exec "$0" "$@"'
+
+
+def test_workers_on_one_host_need_no_name_of_it(project, whole):
+    """As in a container, or in a laptop without a network."""
+    if subprocess.run([*NOWHERE, AWAY, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    env = {"PYTHONPATH": "src", "TRAIN_WORKERS": "2"}
+    output = project.run(*NOWHERE, AWAY, "python", "stages/train.py", **env)
+    made = results(project)
+    for path in ("models/model.safetensors", "plots/history.csv"):
+        assert made[path] == whole[path]
+    assert "Warning" not in output
+
+
+WORKS = """
+import os, signal, sys, time
+from mnist_lstm.training.launcher import count_workers, launch
+if count := count_workers():
+    launch(count)
+if os.environ["RANK"] == "1":
+    {}
+time.sleep(1)
+sys.exit("error: the first says why")
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("sys.exit(1)", "error: the first says why"),
+        ("os.kill(os.getpid(), 9)", "error: worker 1 was ended by SIGKILL"),
+    ],
+)
+def test_who_fails_is_told_in_one_line(tmp_path, does, says):
+    """The first worker speaks for all, however long it takes."""
+    script = tmp_path / "works.py"
+    script.write_text(WORKS.format(does))
+    env = os.environ | {"PYTHONPATH": "src", "TRAIN_WORKERS": "2"}
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, f"{says}\n")
+
+
+@pytest.mark.parametrize("delay", [0, 0.1, 0.5, pytest.param(2, marks=pytest.mark.long)])
+def test_when_dvc_dies_as_workers_start_nothing_is_trained(project, delay):
+    with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
+        while not (launchers := psutil.Process(dvc.pid).children()):
+            assert dvc.poll() is None
+        time.sleep(delay)
+        os.kill(dvc.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(launchers, timeout=20)
+        assert not alive
+        output, _ = dvc.communicate(timeout=20)  # its workers have ended, too
+    assert "epoch  12" not in output
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.long
+def test_a_wait_for_another_worker_hears_a_signal(project, signum):
+    """In C++, where none of Python's handlers runs."""
+    env = {"PYTHONPATH": "src", "TRAIN_WORKERS": "2"}
+    with project.start("python", "stages/train.py", own_group=True, **env) as process:
+        waits, stops = workers_of(process)
+        stops.suspend()
+        store = Path(waits.environ()["TRAIN_STORE"])
+        while not store.exists():
+            assert process.poll() is None
+        start = time.monotonic()
+        process.send_signal(signum)
+        output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - start < 20
+    assert process.returncode == 128 + signum
+    assert (
+        output == {signal.SIGINT: "interrupted\n", signal.SIGTERM: "terminated\n"}[signum]
+    )
 
 
 LEAVES = """
