@@ -46,7 +46,8 @@ def main() -> None:
 
 def run(shards: int, workers: int) -> dict:
     """Return what the first of ``workers`` processes measured."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    launch.append(f"--nproc-per-node={workers}")
     command = [sys.executable, *(launch if workers > 1 else []), __file__]
     env = os.environ | {"SHARDS": str(shards), "OMP_NUM_THREADS": "1", "PYTHONPATH": "src"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)

@@ -1,7 +1,9 @@
 """What a machine with a GPU runs, rehearsed on the CPU without what it may lack."""
 
+import gzip
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -13,24 +15,29 @@ import pytest
 import torch
 
 import cuda_check
-import unchecked
-from defaults import ROOT
-from mnist_lstm import idx
-from mnist_lstm.datasets import FILES
-from mnist_lstm.plumbing.params import parse_yaml
+from defaults import DIGITS, ROOT, augment_params, model_params, train_params
+from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.splits import Split, save_split
 from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.loop import Run
 
 N = 60
-LACKING = "dvc matplotlib pandas PIL pydantic ruamel scipy sklearn yaml".split()
+LACKING = "dvc matplotlib pandas PIL scipy sklearn yaml".split()
 
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder with some images."""
-    for name, file in FILES.items():
-        shape = (N, 28, 28) if "images" in name else (N,)
-        values = bytes(i % 10 for i in range(torch.Size(shape).numel()))
-        idx.write(tmp_path / "mnist" / file, idx.Array(shape, values))
+    """A folder with some images, as the stages write them."""
+    for part, short in (("train", "train"), ("test", "t10k")):
+        labels = torch.arange(N) % 10
+        split = Split(torch.arange(N * 784).view(N, 28, 28).byte() % 10, labels, DIGITS)
+        save_split(split, tmp_path / f"data/prepared/{part}.safetensors")
+        for kind, values in (("images-idx3", split.images), ("labels-idx1", labels.byte())):
+            magic = struct.pack(">4B", 0, 0, 8, values.dim())
+            header = magic + struct.pack(f">{values.dim()}I", *values.shape)
+            path = tmp_path / f"data/raw/{short}-{kind}-ubyte.gz"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(gzip.compress(header + values.numpy().tobytes()))
     return tmp_path
 
 
@@ -45,7 +52,8 @@ def start(data, *arguments, **env):
     path = os.pathsep.join([str(data / "lacking"), str(ROOT / "src")])
     return subprocess.Popen(
         [sys.executable, ROOT / "tools/cuda_check.py", *arguments],
-        env=os.environ | {"PYTHONPATH": path, "DATA_MIRROR": str(data)} | env,
+        cwd=data,
+        env=os.environ | {"PYTHONPATH": path, "STARTED_FOR": str(data)} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -71,7 +79,9 @@ def test_a_bare_machine_runs_every_section_and_one_that_fails_stops_no_other(dat
     for table in tables.values():
         assert "| ok | yes |" in table, table
     for promise in ("the same twice", "the same without a graph"):
-        assert f"| fp32, all on: {promise} | yes |" in tables["bits"]
+        assert f"| fp32, all on in shards: {promise} | yes |" in tables["bits"]
+    elsewhere = "weights, the same in another process"
+    assert f"| fp32, all on in shards: {elsewhere} | yes |" in tables["bits again"]
     assert "| passed | 1" in tables["tests"]
     assert status == 1
     assert errors == "error: not as promised: against; the tables above say what\n"
@@ -94,7 +104,7 @@ def alive(data):
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another's, or gone
-            if f"DATA_MIRROR={data}\0".encode() in (path / "environ").read_bytes():
+            if f"STARTED_FOR={data}\0".encode() in (path / "environ").read_bytes():
                 found.append((path / "cmdline").read_bytes().decode())
     return found
 
@@ -177,95 +187,32 @@ def test_what_fails_in_one_precision_leaves_the_other():
     }
 
 
-class Refused(GraphedStep):
-    """A step on the CPU whose capture fails, as it may on a GPU."""
-
-    def _beside(self, x, y):
-        return self.step(x, y)
-
-    def _capture(self, x, y):
-        pass
-
-
-@pytest.mark.parametrize("section", ["bits", "steps", "shares"])
-def test_a_capture_that_fails_is_a_broken_promise(data, monkeypatch, section):
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_capture_that_fails_is_a_broken_promise(shards):
     """Else, with and without a graph would be one and the same."""
-    monkeypatch.setenv("DATA_MIRROR", str(data))
-    monkeypatch.chdir(data)
-    cuda_check.prepare(data, rehearse=True)
-    bench = cuda_check.Bench("cpu", N)
-    bench.precisions = ["fp32"]
-    start = bench.start
-
-    def refused(*arguments, **sections):
-        run = start(*arguments, **sections)
-        run.step = Refused(run.step)
-        return run
-
-    monkeypatch.setattr(bench, "start", refused)
-    run, _ = cuda_check.SECTIONS[section]
-    promises = [value for what, value in run(bench) if what.endswith(": from a graph")]
-    assert promises
-    assert not any(promises)
+    model = LSTMClassifier(model_params(hdim=4, n_layer=1))
+    run = Run(model, train_params(shards=shards), augment_params())
+    assert dict(cuda_check.graphed("job", run)) == {}
+    owner, name = (run.step, "gradient") if shards > 1 else (run, "step")
+    setattr(owner, name, step := GraphedStep(getattr(owner, name)))
+    assert dict(cuda_check.graphed("job", run)) == {"job: from a graph": False}
+    step.graphs[torch.Size([])] = None
+    assert dict(cuda_check.graphed("job", run)) == {"job: from a graph": True}
+    assert dict(cuda_check.graphed("job", cuda_check.eager(run))) == {}
 
 
-def test_steps_that_come_from_a_graph_keep_the_promise():
-    step = GraphedStep(lambda x, y: x)
-    step.graph = object()
-    promise = cuda_check.graphed("job", SimpleNamespace(step=step))
-    assert dict(promise) == {"job: from a graph": True}
-    assert dict(cuda_check.graphed("job", SimpleNamespace(step=step.step))) == {}
-
-
-def test_a_container_may_lack_nvidia_smi_and_a_profiler_see_nothing(monkeypatch, tmp_path):
-    gpu = SimpleNamespace(name="H100", major=9, minor=0, total_memory=80 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: gpu)
-    monkeypatch.setattr(cuda_check, "Compute", lambda *_: "a GPU")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = dict(cuda_check.environment(SimpleNamespace(cuda=True, device=None)))
-    assert found.keys() == {"computes", "GPU", "capability", "memory"}
-    assert cuda_check.longest({"copy": 0.0}) == "copy 0%"
-    assert cuda_check.longest({}) == ""
-
-
-@pytest.mark.parametrize("broken", ["import nothing_at_all", "def test_cuda(): assert 0"])
-def test_tests_that_fail_or_cannot_be_read_are_no_success(tmp_path, broken):
-    """In a process of its own, as pytest runs in it."""
-    (tmp_path / "tests").mkdir()
-    for name in ("test_device", "test_training", "test_checkpoint", "test_script"):
-        (tmp_path / f"tests/{name}.py").write_text("def test_cuda(): pass")
-    (tmp_path / "tests/test_device.py").write_text(broken)
-    code = (
-        "import cuda_check, pathlib, types\n"
-        f"cuda_check.ROOT = pathlib.Path({str(tmp_path)!r})\n"
-        "found = dict(cuda_check.tests(types.SimpleNamespace(n=60)))\n"
-        "print(found['pass'], found['failure 1'])"
-    )
-    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tools"), "src"])}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1].startswith("False tests/test_device.py"), done
-
-
-def test_results_appear_whole_or_not_at_all(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "An H100")
-    monkeypatch.setattr(cuda_check, "RESULTS", tmp_path)
-    cuda_check.write({"bits": {"ok": True}})
-    for suffix in ("json", "md"):  # what is replaced, not filled anew, stays under a link
-        os.link(tmp_path / f"cuda-an-h100.{suffix}", tmp_path / f"before.{suffix}")
-    cuda_check.write({"bits": {"ok": True}, "tests": {"ok": False}})
-    assert "tests" in (tmp_path / "cuda-an-h100.json").read_text()
-    assert "**no**" in (tmp_path / "cuda-an-h100.md").read_text()
-    for suffix in ("json", "md"):
-        assert "tests" not in (tmp_path / f"before.{suffix}").read_text()
-
-
-def test_a_promise_that_is_not_kept_is_seen():
-    found = {"fp32: the same twice": False, "seconds": 0.0}
-    table = cuda_check.section_table("bits", found)
-    assert "| fp32: the same twice | **no** |" in table
+def test_other_bits_in_another_process_are_a_broken_promise():
+    before = {"fp32, fingerprint": "a", "fp32, plain: weights": "b", "seconds": 1}
+    after = before | {"fp32, plain: weights": "c", "seconds": 2}
+    found = dict(cuda_check.differs(after, before))
+    assert found == {
+        "fp32, fingerprint, the same in another process": True,
+        "fp32, plain: weights, the same in another process": False,
+    }
     assert not cuda_check.is_kept(found)
-    assert cuda_check.is_kept({"fp32: the same twice": True, "seconds": 0.0})
+    assert "weights, the same in another process | **no** |" in cuda_check.section_table(
+        "bits again", found
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -277,18 +224,7 @@ def test_without_a_gpu_it_is_one_line(data):
     assert line.startswith("error: params.yaml: train.device must be auto or cpu: ")
 
 
-def test_without_data_it_says_where_it_looked():
-    if (ROOT / "data/raw").exists():
-        pytest.skip("there are data")
-    with start(
-        Path("unused"), "--rehearse", DATA_MIRROR="http://me:secret@host/"
-    ) as process:
+def test_without_data_it_says_where_it_looked(tmp_path):
+    with start(tmp_path, "--rehearse") as process:
         _, errors = process.communicate()
-    assert errors.startswith("error: no MNIST in ")
-    assert " nor http://me:***@host/mnist; " in errors
-
-
-def test_without_a_reader_of_yaml_the_parameters_are_the_same():
-    text = (ROOT / "params.yaml").read_text()
-    assert unchecked.parse_yaml(text) == parse_yaml(text, "params.yaml")
-    assert unchecked.load_params(ROOT / "params.yaml").model_dump() == parse_yaml(text, "")
+    assert errors == "error: data/raw: missing; `dvc repro prepare` writes it\n"

@@ -300,7 +300,8 @@ def test_workers_that_have_nothing_left_to_do_end_in_peace(tmp_path):
     """Without leaving the process group, two in three of these runs end by SIGABRT."""
     script = tmp_path / "leaves.py"
     script.write_text(LEAVES)
-    torchrun = ("python", "-m", "torch.distributed.run", "--nproc-per-node=4", script)
+    options = ("--local-addr=127.0.0.1", "--nproc-per-node=4", script)
+    torchrun = ("python", "-m", "torch.distributed.run", *options)
     env = os.environ | {"PYTHONPATH": "src:tests"}
     done = subprocess.run(torchrun, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -314,6 +315,7 @@ def start_hosts(*projects):
     common = [
         "--nnodes=2",
         "--nproc-per-node=1",
+        "--local-addr=127.0.0.1",
         "--rdzv-backend=c10d",
         f"--rdzv-id={uuid.uuid4()}",
     ]
@@ -432,9 +434,10 @@ def test_who_dies_costs_no_byte_on_another_number_of_workers(
 def test_torchrun_starts_again_by_itself_what_a_dead_worker_ended(project, whole):
     """With a store of its own for each start, or workers find the ports of the dead."""
     torchrun = ("python", "-m", "torch.distributed.run", "--standalone")
-    options = ("--nproc-per-node=2", "--max-restarts=1", "stages/train.py")
+    options = ("--local-addr=127.0.0.1", "--nproc-per-node=2", "--max-restarts=1")
     env = {"PYTHONPATH": "src", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    with project.start(*torchrun, *options, own_group=True, **env) as process:
+    command = (*torchrun, *options, "stages/train.py")
+    with project.start(*command, own_group=True, **env) as process:
         trainers = workers_of(process)
         wait_for_epoch(project, 2)
         trainers[1].kill()
