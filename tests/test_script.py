@@ -128,7 +128,9 @@ def test_what_a_person_can_put_right_is_one_line_and_status_1(error, line):
     assert caught.value.code == line  # Python prints it and exits with status 1
 
 
-def test_what_a_signal_ended_says_so_with_the_shells_status(capsys):
+def test_what_a_signal_ended_says_so_with_the_shells_status(capsys, monkeypatch):
+    monkeypatch.setattr(script, "_ignore", lambda: None)  # for the rest of the tests
+
     def main():
         raise Stopped(signal.SIGINT, "the next run resumes from epoch 2, step 3")
 

@@ -362,8 +362,8 @@ def tests(bench: Bench) -> Findings:
 # In this order; each with its seconds, to which come those that others before it left.
 SECTIONS: dict[str, tuple[Callable[[Bench], Findings], int]] = {
     "environment": (environment, 20),
-    "bits": (bits, 45),
-    "bits again": (bits, 45),
+    "bits": (bits, 42),
+    "bits again": (bits, 42),
     "against": (against, 165),
     "tests": (tests, 80),
     "steps": (steps, 30),
