@@ -1,8 +1,11 @@
+import copy
+import pickle
 import time
 
 import pytest
 import torch
 from torch import nn
+from torch.ao.quantization import quantize_dynamic
 
 from defaults import DIGITS, model_params
 from mnist_lstm import device
@@ -68,6 +71,42 @@ def test_its_weights_are_those_of_a_plain_nn_lstm(model):
     _, (hn, _) = plain(x)
     expected = hn[-1] @ weights["lin.weight"].T + weights["lin.bias"]
     torch.testing.assert_close(model(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, of its own older ways
+@pytest.mark.parametrize(
+    "form",
+    [
+        torch.nn.Module.half,
+        torch.nn.Module.bfloat16,
+        torch.nn.Module.double,
+        copy.deepcopy,
+        lambda model: pickle.loads(pickle.dumps(model)),
+        torch.jit.script,
+        lambda model: torch.jit.trace(model, torch.rand(2, 3, 28)),
+        lambda model: torch.export.export(model, (torch.rand(4, 9, 28),)).module(),
+        torch.fx.symbolic_trace,
+        lambda model: quantize_dynamic(model, {nn.LSTM, nn.Linear}),
+    ],
+    ids="half bfloat16 double copy pickle script trace export fx quantized".split(),
+)
+def test_what_people_make_of_a_module_they_can_make_of_it(model, form):
+    x = torch.rand(4, 9, 28)
+    expected = model(x)
+    made = form(copy.deepcopy(model))
+    x = x.to(next(made.parameters(), x))
+    logits = made(x)
+    assert logits.dtype == x.dtype
+    torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.02)
+
+
+def test_to_load_a_model_leaves_the_generator_alone(model, tmp_path):
+    save_model(model, tmp_path / "x", READS)
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    load_model(tmp_path / "x", PARAMS)
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_keras_opens_the_forget_gates_and_draws_orthogonal_states():

@@ -36,6 +36,16 @@ def test_any_reader_of_safetensors_opens_it(path):
     assert torch.equal(safetensors.torch.load_file(path)["a"], CONTENT["a"])
 
 
+def test_every_save_writes_the_same_bytes_and_says_that_pytorch_did(path):
+    """Readers such as transformers ask for `format`; safetensors shuffles several keys."""
+    good = path.read_bytes()
+    for _ in range(20):
+        save_tensors(path, dict(reversed(CONTENT.items())), {"history": [{"loss": 0.1}]})
+        assert path.read_bytes() == good
+    with safetensors.safe_open(path, "pt") as file:
+        assert file.metadata()["format"] == "pt"
+
+
 def test_any_cut_and_any_flipped_bit_is_refused_by_name(path):
     good = path.read_bytes()
     damages = [good[:n] for n in range(len(good))]

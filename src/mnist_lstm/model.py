@@ -27,7 +27,11 @@ class Reads(NamedTuple):
 
 
 class LSTMClassifier(nn.Module):
-    """K layers of an LSTM with D hidden units read L steps of Q values each."""
+    """K layers of an LSTM with D hidden units read L steps of Q values each.
+
+    In fp32 it can be cast, scripted, traced, exported and quantized as any module.
+    Scripted, it computes in fp32 and drops nothing.
+    """
 
     def __init__(self, params: ModelParams, precision: str = "fp32"):
         """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
@@ -49,17 +53,19 @@ class LSTMClassifier(nn.Module):
         """Classify sequences of any length by the last step's output.
 
         Args:
-            x: [N x L x Q].
+            x: [N x L x Q], of the weights' type.
 
         Returns:
-            Logits [N x ydim].
+            Logits [N x ydim], of the same type.
         """
+        if torch.jit.is_scripting():  # TorchScript knows no autocast as below
+            return self.lin(self.rnn(x)[0][:, -1])
         bf16 = self.precision == "bf16"
         # On CUDA the layers cast themselves: autocast would compute an LSTM in float16.
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and not x.is_cuda):
             # [N x L x D]; the states start at zero
             rnn_out = self._run_layers(x)
-            return self.lin(rnn_out[:, -1].float()).float()
+            return self.lin(rnn_out[:, -1].to(x.dtype)).to(x.dtype)
 
     def _run_layers(self, x: Tensor) -> Tensor:
         """Run the LSTM: [N x L x Q] => [N x L x D].
@@ -67,15 +73,14 @@ class LSTMClassifier(nn.Module):
         With dropout layer by layer: ``nn.LSTM`` can drop values between its layers, but on
         CUDA from a generator that no checkpoint can hold.
         """
-        layers = self.rnn.all_weights
         if self.training and self.params.dropout:
-            for layer, weights in enumerate(layers):
+            for layer, weights in enumerate(self.rnn.all_weights):
                 if layer:
                     x = dropout(x, self.params.dropout)
                 x = self._run_lstm(x, [weights])
             return x
-        if x.is_cuda and self.precision == "bf16":
-            return self._run_lstm(x, layers)
+        if self.precision == "bf16" and x.is_cuda:
+            return self._run_lstm(x, self.rnn.all_weights)
         return self.rnn(x)[0]
 
     def _run_lstm(self, x: Tensor, layers: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -163,10 +168,11 @@ def load_model(
     if len(reads.classes) != params.ydim:
         raise ModelError.not_a_model(path)
     _check_weights(path, weights, params)
-    model = LSTMClassifier(params, precision)
+    with torch.device("meta"):  # nothing is drawn: the caller's generator stays as it is
+        model = LSTMClassifier(params, precision)
+    model.to_empty(device=device).load_state_dict(weights)
     model.reads = reads
-    model.load_state_dict(weights)
-    return model.to(device).eval()
+    return model.eval()
 
 
 def _check_reads(found: object) -> Reads | None:

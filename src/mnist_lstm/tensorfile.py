@@ -21,12 +21,15 @@ _MAX_BYTES = 2**36  # above any model and any split that memory would hold
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
     """Write ``tensors`` and what JSON can say about them, ``metadata``, to ``path``."""
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
-    # One key: safetensors does not promise an order among several. Sorted: in which order
-    # the code names its parameters decides no byte.
-    content = json.dumps(
-        metadata | {"sha256": _checksum(tensors, metadata)}, sort_keys=True
-    )
-    write_bytes(path, safetensors.torch.save(tensors, {"metadata": content}))
+    about = json.dumps(metadata | {"sha256": _checksum(tensors, metadata)}, sort_keys=True)
+    content = safetensors.torch.save(tensors)
+    header, end = _header(content)
+    # Here and sorted: safetensors would write several keys in an order of chance. The
+    # first is Hugging Face's, for tensors of PyTorch.
+    header["__metadata__"] = {"format": "pt", "metadata": about}
+    start = json.dumps(header, sort_keys=True).encode()
+    start += b" " * (-len(start) % 8)  # the tensors begin at a multiple of 8 bytes
+    write_bytes(path, len(start).to_bytes(8, "little") + start + content[end:])
 
 
 def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
@@ -43,8 +46,10 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
         # Read whole, not mapped: another may write to the file, or cut it, later on.
         content = read_regular(path, _MAX_BYTES)
         tensors = safetensors.torch.load(content)
-        metadata = _metadata(content)
+        about = _header(content)[0]["__metadata__"]
+        metadata = json.loads(about["metadata"])
         changed = metadata.pop("sha256") != _checksum(tensors, metadata)
+        changed |= about.get("format") != "pt"
     except FileNotFoundError:
         raise TensorFileError.missing(path, writer) from None
     except OSError as error:
@@ -59,11 +64,10 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata
 
 
-def _metadata(content: bytes) -> dict:
-    """Return what :func:`save_tensors` was told, and the checksum, of a valid file."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    return json.loads(header["__metadata__"]["metadata"])
+def _header(content: bytes) -> tuple[dict, int]:
+    """Return the header of a valid file, and where the tensors begin."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), end
 
 
 def _checksum(tensors: dict[str, Tensor], metadata: dict) -> str:
