@@ -56,7 +56,7 @@ def main() -> None:
     )
     data = page_data(model, splits["train"], test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
-    save_onnx(model, MODELS / "model.onnx", test.classes)
+    save_onnx(model, MODELS / "model.onnx")
     write_bytes(MODELS / "README.md", model_card(facts).encode())
 
 

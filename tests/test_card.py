@@ -116,6 +116,7 @@ def test_the_code_in_the_card_classifies_as_the_pipeline_does(built, written, mo
     assert all(itertools.compress(agree.tolist(), sure))
     names = {"given": test.images.numpy()}
     exec(re.sub(r"np.zeros\(.*\)", "given", with_onnx), names)
+    assert names["shape"] == (1, *test.images.shape[1:])
     classes = [names["classes"][i] for i in names["logits"].argmax(1)]
     same = [name == str(label) for name, label in zip(classes, expected, strict=True)]
     assert all(itertools.compress(same, sure))

@@ -14,7 +14,7 @@ import torch
 
 from defaults import DEFAULT, model_params
 from mnist_lstm import onnx_export
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.model import LSTMClassifier, Reads
 from mnist_lstm.onnx_export import OPSET, save_onnx, to_onnx
 from mnist_lstm.plumbing.errors import ExportError
 from sandbox import ROOT
@@ -23,23 +23,26 @@ CLASSES = [*"012345678", "neuf é"]
 EXPORT = f"""
 import torch
 from pathlib import Path
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.model import LSTMClassifier, Reads
 from mnist_lstm.onnx_export import save_onnx
 from mnist_lstm.plumbing.params import ModelParams
 torch.manual_seed(0)
 model = LSTMClassifier(ModelParams(**{DEFAULT["model"] | {"hdim": 16}})).eval()
-save_onnx(model, Path("model.onnx"), {CLASSES})
+model.reads = Reads(tuple({CLASSES}), "mnist", 30)
+save_onnx(model, Path("model.onnx"))
 """
 
 
 def make(**changes):
     torch.manual_seed(0)
-    return LSTMClassifier(model_params(**changes)).eval()
+    model = LSTMClassifier(model_params(**changes)).eval()
+    model.reads = Reads(tuple(CLASSES), "mnist", 30)
+    return model
 
 
 @pytest.fixture(scope="module")
 def graph():
-    return to_onnx(make(hdim=16), CLASSES)
+    return to_onnx(make(hdim=16))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch_and_length(changes, tmp
     model = make(**changes)
     with torch.no_grad():  # as sure as a trained model, or a difference would not show
         model.lin.weight.mul_(50)
-    save_onnx(model, tmp_path / "model.onnx", CLASSES)
+    save_onnx(model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == [tmp_path / "model.onnx"]  # the weights are inside
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     for n in (1, 7, 256):
@@ -71,8 +74,9 @@ def test_the_file_says_what_goes_in_and_what_comes_out(graph):
         assert value.name == name
         assert [dim.dim_param or dim.dim_value for dim in dims] == form
         assert value.doc_string
-    (props,) = graph.metadata_props
-    assert (props.key, json.loads(props.value)) == ("classes", CLASSES)
+    props = {props.key: props.value for props in graph.metadata_props}
+    assert json.loads(props.pop("classes")) == CLASSES
+    assert props == {"picture": "mnist", "height": "30", "width": "28"}
     assert [(o.domain, o.version) for o in graph.opset_import] == [("", OPSET)]
 
 
@@ -110,7 +114,7 @@ def test_more_weights_than_onnx_has_room_for_is_told_before_the_work(monkeypatch
     monkeypatch.setattr(onnx_export, "_MOST", 100_000)
     path = Path(tempfile.gettempdir()) / "no-such-folder" / "model.onnx"
     with pytest.raises(ExportError) as caught:
-        save_onnx(make(), path, CLASSES)
+        save_onnx(make(), path)
     assert str(caught.value) == (
         f"{path}: 3,287,080 bytes of weights, ONNX has room for 100,000; "
         "lower model.hdim or model.n_layer in params.yaml"

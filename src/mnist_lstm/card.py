@@ -272,12 +272,16 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+about = session.get_modelmeta().custom_metadata_map
+classes = json.loads(about["classes"])
+shape = 1, int(about["height"]), int(about["width"])  # N, L, Q
 
-images = np.zeros((1, {length}, {q}), dtype=np.uint8)  # yours
+images = np.zeros(shape, dtype=np.uint8)  # yours
 (logits,) = session.run(["logits"], {{"x": images.astype(np.float32) / 255}})
 print([classes[i] for i in logits.argmax(1)])
 ```
+
+N and L are free, from 1 on: ONNX Runtime aborts the process on an empty batch.
 
 The pipeline that trained the model wrote this card, from its parameters and metrics.
 """

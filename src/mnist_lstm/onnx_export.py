@@ -6,7 +6,6 @@ None of that is kept: the same model is the same bytes, on any machine and in an
 
 import json
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,12 @@ OPSET = 18  # the one that the exporter is written for; runtimes since 2023 have
 _MOST = 2**31 - 1  # bytes in a protobuf message
 
 
-def save_onnx(model: LSTMClassifier, path: Path, classes: Sequence[str]) -> None:
+def save_onnx(model: LSTMClassifier, path: Path) -> None:
     """Write ``model`` to ``path``, one file with its weights.
 
     Args:
-        model: in fp32, evaluating.
+        model: in fp32, evaluating, loaded: it says what it reads.
         path: where to.
-        classes: what each of the ydim logits stands for.
 
     Raises:
         ExportError: more weights than an ONNX file holds.
@@ -36,14 +34,16 @@ def save_onnx(model: LSTMClassifier, path: Path, classes: Sequence[str]) -> None
     size = sum(values.nbytes for values in model.state_dict().values())
     if size > 0.99 * _MOST:  # the rest is a few kilobytes
         raise ExportError.too_big(path, size, _MOST)
-    graph = to_onnx(model, classes)
+    graph = to_onnx(model)
     write_bytes(path, graph.SerializeToString(deterministic=True))
 
 
-def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
+def to_onnx(model: LSTMClassifier) -> onnx.ModelProto:
     """Return ``model`` as ONNX: ``x`` float32 [N x L x Q] => ``logits`` [N x ydim].
 
-    N and L are free. ``metadata_props`` of the whole has ``classes``, a list in JSON.
+    N and L are free, from 1 on: ONNX Runtime aborts the process where N is 0.
+    ``metadata_props`` of the whole has ``classes``, a list in JSON, ``picture``, as
+    prepare.picture says, and ``height`` and ``width`` of the images that it was trained on.
     """
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
     with warnings.catch_warnings(action="ignore"):  # PyTorch's, about itself
@@ -63,7 +63,7 @@ def to_onnx(model: LSTMClassifier, classes: Sequence[str]) -> onnx.ModelProto:
     _clear_notes(graph)
     graph.ClearField("producer_version")
     graph.graph.ClearField("value_info")  # shapes in between, which readers infer
-    _document(graph, classes)
+    _document(graph, model)
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
@@ -135,13 +135,18 @@ def _clear_notes(message: Any) -> None:
                 _clear_notes(part)
 
 
-def _document(graph: onnx.ModelProto, classes: Sequence[str]) -> None:
+def _document(graph: onnx.ModelProto, model: LSTMClassifier) -> None:
     """Say in the file what goes in and what comes out."""
     graph.doc_string = "An LSTM that classifies images, read row by row."
     graph.graph.name = "mnist-lstm"
     (x,), (logits,) = graph.graph.input, graph.graph.output
     x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
     logits.doc_string = "by class; softmax makes probabilities of them"
-    onnx.helper.set_model_props(
-        graph, {"classes": json.dumps(list(classes), ensure_ascii=False)}
-    )
+    classes, picture, length = model.reads
+    props = {
+        "classes": json.dumps(classes, ensure_ascii=False),
+        "picture": picture,
+        "height": str(length),
+        "width": str(model.params.xdim),
+    }
+    onnx.helper.set_model_props(graph, props)
