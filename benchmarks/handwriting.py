@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.picture import open_picture, prepare
 from mnist_lstm.plumbing import script
+from mnist_lstm.predict import MODEL, load
 from mnist_lstm.splits import to_input
 from strokes import DIGITS, PAPER, draw
 
@@ -31,8 +32,6 @@ N_DRAWING = 30  # of each digit
 
 def main() -> None:
     """Print a line for the drawings, and one a font."""
-    from mnist_lstm.predict import MODEL, load  # a script: importing it takes the signals
-
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("fonts", nargs="*", type=Path, metavar="FONT")
     parser.add_argument("--model", type=Path, default=MODEL)

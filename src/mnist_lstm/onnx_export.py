@@ -142,11 +142,11 @@ def _document(graph: onnx.ModelProto, model: LSTMClassifier) -> None:
     (x,), (logits,) = graph.graph.input, graph.graph.output
     x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
     logits.doc_string = "by class; softmax makes probabilities of them"
-    classes, picture, length = model.reads
+    reads = model.reads
     props = {
-        "classes": json.dumps(classes, ensure_ascii=False),
-        "picture": picture,
-        "height": str(length),
+        "classes": json.dumps(reads.classes, ensure_ascii=False),
+        "picture": reads.picture,
+        "height": str(reads.length),
         "width": str(model.params.xdim),
     }
     onnx.helper.set_model_props(graph, props)

@@ -89,8 +89,11 @@ def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarr
     return _placed(values, kept, height, width)
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """Decode ``data``: the first frame, upright, in RGBA; what is wide, in I or F.
+def open_picture(data: bytes | Image.Image) -> Image.Image:
+    """Decode ``data``, or copy the picture that it is.
+
+    Returns:
+        The first frame, upright, in RGBA; what is wide, in I or F.
 
     Raises:
         PictureError: it is empty, no picture, damaged, or larger than ``MAX_PIXELS``.
@@ -104,7 +107,11 @@ def open_picture(data: bytes) -> Image.Image:
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError:
-        kind = "HEIC, which is not read" if b"ftyphei" in data[:16] else ""
+        kind = (
+            "HEIC, which is not read"
+            if isinstance(data, bytes) and b"ftyphei" in data[:16]
+            else ""
+        )
         kind = kind or "not a picture that can be read"
         raise PictureError(f"{kind}; save it as PNG, JPEG or WebP") from None
     except Image.DecompressionBombError:
@@ -177,10 +184,13 @@ def levels(values: Any, black: float, white: float) -> np.ndarray:
     return np.clip(share * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
-def _decoded(data: bytes) -> Image.Image:
+def _decoded(data: bytes | Image.Image) -> Image.Image:
     Image.init()  # a Pillow may lack some
     formats = [name for name in FORMATS if name in Image.OPEN]
-    picture = Image.open(io.BytesIO(_essential(data)), formats=formats)
+    if isinstance(data, Image.Image):
+        picture = data.copy()
+    else:
+        picture = Image.open(io.BytesIO(_essential(data)), formats=formats)
     if picture.width * picture.height > MAX_PIXELS:
         size = f"{picture.width:,} x {picture.height:,} pixels are"
         raise PictureError(f"{size} {_TOO_BIG}")

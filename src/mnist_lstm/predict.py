@@ -1,76 +1,203 @@
-"""Classify pictures of one's own: ``python -m mnist_lstm.predict FILE...``.
+"""Classify pictures of one's own: in Python, or ``python -m mnist_lstm.predict FILE...``.
 
-A line a file on standard output: the class, its probability, the second choice. A picture
-that cannot be read has its line on standard error, and the others are classified none the
-less; the exit status is 1 then.
+In Python, ``from mnist_lstm import load, predict``: in any thread, with whatever signals,
+plots and random numbers the process has; errors are exceptions.
+
+The command prints a line a file on standard output: the class, its probability, the second
+choice. A picture that cannot be read has its line on standard error, and the others are
+classified none the less; the exit status is 1 then.
 """
 
 from mnist_lstm.plumbing import script
 
-script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
+if __name__ == "__main__":
+    script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 import argparse
-import functools
 import json
+import os
 import sys
-from collections.abc import Sequence
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from PIL import Image
 
 from mnist_lstm.picture import MAX_BYTES, greys_of, image_of, is_wide, open_picture
 from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
 
-if TYPE_CHECKING:  # PyTorch takes 2 seconds: who mistypes a name need not wait for it
-    import numpy as np
-    from PIL.Image import Image
-    from torch import Tensor
-
-    from mnist_lstm.model import LSTMClassifier, Reads
+if TYPE_CHECKING:  # PyTorch takes 2 seconds: who asks for help need not wait for it
+    from mnist_lstm.model import LSTMClassifier
 
 MODEL = Path("models/model.safetensors")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
+Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+_COLOURS = ((), (3,), (4,))  # what an array has for each pixel: grey, RGB, RGBA
+_OPENING = threading.Lock()  # it turns warnings off and on again, for the whole process
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Prediction:
     """What the model makes of a picture."""
 
-    file: str
-    image: "np.ndarray"  # uint8 [L x Q], what the model saw
-    p: "Tensor"  # [L x classes], the probabilities after each row
-    names: Sequence[str]  # of the classes
+    class_name: str  # of the likeliest class
+    probability: float  # of that class, in [0, 1]
+    image: np.ndarray = field(repr=False)  # uint8 [L x Q], what the model saw
+    probabilities: np.ndarray = field(repr=False)  # float32 [L x ydim], after each row
+    classes: tuple[str, ...] = field(repr=False)  # the names of all, in their order
+    assumed: str = ""  # of a picture of more than 8 bits, where no such was learnt from
 
-    def report(self) -> dict[str, Any]:
-        """Return the two likeliest classes, with their probabilities."""
-        p, classes = self.p[-1].topk(2)
-        (first, second), (sure, other) = classes.tolist(), p.tolist()
-        return {
-            "file": self.file,
-            "class": self.names[first],
-            "probability": round(sure, 6),
-            "second": self.names[second],
-            "second_probability": round(other, 6),
-        }
+
+def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
+    """Return the trained model in ``path``, on the CPU, ready for :func:`predict`.
+
+    It needs no ``params.yaml``: the file says what the model reads. ``.to("cuda")`` and
+    ``.half()`` work as on any module.
+
+    Raises:
+        ModelError: no such file, or one of other tensors, or a model of one class.
+        TensorFileError: a damaged file.
+    """
+    from mnist_lstm.model import load_model
+    from mnist_lstm.plumbing.params import ModelParams
+    from mnist_lstm.tensorfile import load_tensors
+
+    path = Path(path)
+    if not path.exists():
+        raise ModelError.missing(path)
+    _, metadata = load_tensors(path, writer="train")
+    try:
+        params = ModelParams(**metadata["model"])
+    except (KeyError, TypeError, ValueError):
+        raise ModelError.not_a_model(path) from None
+    if params.ydim < 2:  # no second choice; no stage writes it
+        raise ModelError.not_a_model(path)
+    return load_model(path, params)
+
+
+@overload
+def predict(model: "LSTMClassifier", pictures: Picture) -> Prediction: ...
+@overload
+def predict(
+    model: "LSTMClassifier", pictures: list[Any] | tuple[Any, ...]
+) -> list[Prediction]: ...
+def predict(
+    model: "LSTMClassifier", pictures: Picture | list[Any] | tuple[Any, ...]
+) -> Prediction | list[Prediction]:
+    """Classify a picture, or each of a list; dark or light ink, one digit a picture.
+
+    Args:
+        model: from :func:`load`, on any device.
+        pictures: a path, the bytes of a file, a Pillow image (left as it is), or an array
+            uint8 [H x W] of greys, [H x W x 3] of RGB or [H x W x 4] of RGBA; or a list of
+            these. Of any size up to 64 megapixels.
+
+    Returns:
+        A :class:`Prediction`; of a list, a list in its order.
+
+    Raises:
+        PictureError: a picture that cannot be read, or has no ink on it; of a list, the
+            first such, with its place.
+        TypeError: no picture.
+    """
+    if not isinstance(pictures, list | tuple):
+        return _predict(model, pictures)
+    found = []
+    for place, picture in enumerate(pictures):
+        try:
+            found.append(_predict(model, picture))
+        except PictureError as error:
+            raise PictureError(f"pictures[{place}]: {error}") from None
+    return found
+
+
+def _predict(model: "LSTMClassifier", picture: Picture) -> Prediction:
+    import torch
+
+    from mnist_lstm.splits import to_input
+
+    classes, how, length, greys = model.reads
+    opened = _opened(picture)
+    # A copy: Pillow's cannot be written to, and PyTorch warns of that.
+    image = np.array(image_of(opened, how, length, model.params.xdim, greys))
+    x = to_input(torch.from_numpy(image)[None])
+    with torch.inference_mode():
+        p = model.read(x.to(next(model.parameters(), x))).softmax(2)[0]
+    probabilities = p.float().cpu().numpy()
+    best = int(probabilities[-1].argmax())
+    sure = float(probabilities[-1, best])
+    assumed = ""
+    if is_wide(opened) and how == "scale" and opened.mode not in greys:
+        black, white = greys_of(opened.mode, opened)
+        assumed = f"{black:,g} is taken for black and {white:,g} for white"
+    return Prediction(classes[best], sure, image, probabilities, classes, assumed)
+
+
+def _opened(picture: Picture) -> Image.Image:
+    """Return ``picture`` upright, in RGBA or grey.
+
+    Raises:
+        PictureError: it cannot be read.
+        TypeError: it is none.
+    """
+    if isinstance(picture, str | os.PathLike):
+        picture = _read(Path(picture))
+    if isinstance(picture, np.ndarray):
+        shape = picture.shape
+        if picture.dtype != np.uint8 or len(shape) < 2 or shape[2:] not in _COLOURS:
+            found = f"{picture.dtype} {list(shape)}"
+            fits = "uint8 [H x W], [H x W x 3] or [H x W x 4]"
+            raise PictureError(f"an array {found}, expected {fits}")
+        picture = Image.fromarray(picture)
+    if not isinstance(picture, bytes | Image.Image):
+        fits = "a path, bytes, a Pillow image or a NumPy array"
+        raise TypeError(f"a picture is {fits}, not {type(picture).__name__}")
+    if isinstance(picture, bytes) and len(picture) > MAX_BYTES:
+        raise PictureError.too_long(MAX_BYTES)
+    if isinstance(picture, Image.Image) and 0 in picture.size:
+        raise PictureError("a picture without pixels")
+    with _OPENING:
+        return open_picture(picture)
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of ``path``, one more than a picture may have at most.
+
+    Raises:
+        PictureError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise PictureError.missing() from None
+    except IsADirectoryError:
+        raise PictureError.folder() from None
+    except (OSError, ValueError) as error:  # a name with a null byte
+        raise PictureError.unreadable(getattr(error, "strerror", None) or error) from None
 
 
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
-    if not arguments.model.exists():
-        raise ModelError.missing(arguments.model)
-    model = functools.cache(lambda: load(arguments.model))
-    found = []
+    model = load(arguments.model)
+    files, found = [], []
     for file in arguments.files:
         try:
-            picture = open_picture(read(file))  # before the model: it takes a moment
-            found.append(predict(file, picture, model()))
-            tell_assumed(file, picture, model().reads)
+            data = sys.stdin.buffer.read(MAX_BYTES + 1) if file == "-" else file
+            found.append(predict(model, data))
+            if assumed := found[-1].assumed:
+                print(f"note: {printable(file)}: {assumed}", file=sys.stderr)
         except PictureError as error:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
             continue
-        report = found[-1].report()
+        files.append(file)
+        report = {"file": file} | two_likeliest(found[-1])
         print(json.dumps(report) if arguments.json else format_report(report), flush=True)
     if arguments.show and found:
-        draw(found, arguments.show)
+        draw(files, found, arguments.show)
     if len(found) < len(arguments.files):
         raise SystemExit(1)
 
@@ -94,75 +221,16 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path) -> "LSTMClassifier":
-    """Return the model in ``path``, whatever params.yaml asks for.
-
-    Raises:
-        TensorFileError: a damaged file.
-        ModelError: a file of other tensors, or a model of one class.
-    """
-    from mnist_lstm.model import load_model
-    from mnist_lstm.plumbing.params import ModelParams
-    from mnist_lstm.tensorfile import load_tensors
-
-    _, metadata = load_tensors(path, writer="train")
-    try:
-        params = ModelParams(**metadata["model"])
-    except (KeyError, TypeError, ValueError):
-        raise ModelError.not_a_model(path) from None
-    if params.ydim < 2:  # no second choice; no stage writes it
-        raise ModelError.not_a_model(path)
-    return load_model(path, params)
-
-
-def predict(file: str, picture: "Image", model: "LSTMClassifier") -> Prediction:
-    """Classify ``picture``, which was read from ``file``.
-
-    Raises:
-        PictureError: there is no ink in it.
-    """
-    import torch
-
-    from mnist_lstm.splits import to_input
-
-    names, how, length, greys = model.reads
-    image = image_of(picture, how, length, model.params.xdim, greys)
-    with torch.inference_mode():
-        p = model.read(to_input(torch.from_numpy(image)[None])).softmax(2)[0]
-    return Prediction(file, image, p, names)
-
-
-def tell_assumed(file: str, picture: "Image", reads: "Reads") -> None:
-    """Say what is taken for black and white in a picture like none that was learnt from."""
-    if is_wide(picture) and reads.picture == "scale" and picture.mode not in reads.greys:
-        black, white = greys_of(picture.mode, picture)
-        assumed = f"{black:,g} is taken for black and {white:,g} for white"
-        print(f"note: {printable(file)}: {assumed}", file=sys.stderr)
-
-
-def read(file: str) -> bytes:
-    """Return the bytes of ``file``; of standard input where it is ``-``.
-
-    Raises:
-        PictureError: it cannot be read, or is too large for a picture.
-    """
-    try:
-        if file == "-" and sys.stdin is None:
-            raise PictureError.closed()
-        if file == "-":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise PictureError.missing() from None
-    except IsADirectoryError:
-        raise PictureError.folder() from None
-    except (OSError, ValueError) as error:  # a name with a null byte
-        raise PictureError.unreadable(getattr(error, "strerror", None) or error) from None
-    if len(data) > MAX_BYTES:
-        raise PictureError.too_long(MAX_BYTES)
-    return data
+def two_likeliest(found: Prediction) -> dict[str, Any]:
+    """Return the two likeliest classes, with their probabilities."""
+    p = found.probabilities[-1]
+    first, second = np.argsort(-p, kind="stable")[:2].tolist()
+    return {
+        "class": found.classes[first],
+        "probability": round(float(p[first]), 6),
+        "second": found.classes[second],
+        "second_probability": round(float(p[second]), 6),
+    }
 
 
 def format_report(report: dict[str, Any]) -> str:
@@ -177,7 +245,7 @@ def percent(p: float) -> str:
     return "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"
 
 
-def draw(found: list[Prediction], path: Path) -> None:
+def draw(files: list[str], found: list[Prediction], path: Path) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``.
 
     It has the first ``MOST_DRAWN`` pictures.
@@ -190,10 +258,10 @@ def draw(found: list[Prediction], path: Path) -> None:
         which = f"the first {MOST_DRAWN} of {len(found):,} pictures"
         print(f"note: {printable(path)} shows {which}", file=sys.stderr)
         found = found[:MOST_DRAWN]
-    images = torch.stack([torch.from_numpy(each.image) for each in found])
-    titles = [printable(Path(each.file).name) for each in found]
-    p = torch.stack([each.p for each in found])
-    classes = figures.drawable(found[0].names)
+    images = torch.from_numpy(np.stack([each.image for each in found]))
+    titles = [printable(Path(file).name) for file in files[: len(found)]]
+    p = torch.from_numpy(np.stack([each.probabilities for each in found]))
+    classes = figures.drawable(found[0].classes)
     figures.save_figure(figures.predictions(images, titles, p, classes), path)
 
 

@@ -314,10 +314,6 @@ class PictureError(UserError):
         return cls(f"cannot read it: {one_line(reason)}")
 
     @classmethod
-    def closed(cls) -> Self:
-        """There is no standard input."""
-        return cls("standard input is closed")
-
     @classmethod
     def too_long(cls, most: int) -> Self:
         """More bytes than any picture of the size allowed needs."""

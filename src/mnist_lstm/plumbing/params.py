@@ -44,7 +44,7 @@ class DataParams(_Section):
     """Which data set."""
 
     name: Literal[
-        *("mnist", "fashion_mnist", "kmnist", "emnist", "qmnist", "usps", "digits", "own")
+        "mnist", "fashion_mnist", "kmnist", "emnist", "qmnist", "usps", "digits", "own"
     ]
 
 

@@ -95,33 +95,6 @@ def run(
         sys.exit(f"error: {MemoryExhaustedError.of(device, _values(lower))}")
 
 
-def _fill_closed_streams() -> None:
-    """Open nothing in the place of a stream that is closed from the start.
-
-    Else a file would be opened there, and take what a library writes to that stream; and
-    ``print(file=sys.stderr)`` writes to standard output where there is no ``sys.stderr``.
-    """
-    for stream in range(3):
-        try:
-            os.fstat(stream)
-        except OSError:
-            free = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this
-            os.set_inheritable(free, True)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
-
-
-def _drop_settings_of_bars() -> None:
-    """Let no one's ``TQDM_MININTERVAL=abc`` end a script as it imports tqdm."""
-    for name in [name for name in os.environ if name.startswith("TQDM_")]:
-        del os.environ[name]
-
-
-# As early as can be: the libraries are imported next.
-_fill_closed_streams()
-_drop_settings_of_bars()
-
-
 def begin() -> None:
     """Begin a stage, before it imports what takes seconds: PyTorch, and its own modules.
 

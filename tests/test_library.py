@@ -1,0 +1,166 @@
+"""What a notebook or a server imports leaves its process as it was."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mnist_lstm
+from mnist_lstm import PictureError, load, predict
+from pictures import drawn, encoded
+
+IMPORT_ALL = """
+import importlib, logging, os, pkgutil, random, signal, sys, threading, warnings
+import mnist_lstm
+assert not {"numpy", "torch"} & set(sys.modules)  # it is quick
+import matplotlib, numpy, requests, ruamel.yaml, scipy.special, torch  # these add filters
+
+def state():
+    return {
+        "signals": [signal.getsignal(number) for number in signal.valid_signals()],
+        "environment": dict(os.environ),
+        "backend": dict.__getitem__(matplotlib.rcParams, "backend"),
+        "rcParams": str(matplotlib.rcParams),
+        "generators": [
+            random.getstate(), str(numpy.random.get_state()), str(torch.get_rng_state())
+        ],
+        "torch": [
+            torch.get_num_threads(), torch.get_deterministic_debug_mode(),
+            torch.backends.cudnn.benchmark, torch.get_default_dtype(),
+            torch.utils.deterministic.fill_uninitialized_memory,
+        ],
+        "logging": [logging.root.level, *logging.root.handlers, logging.root.disabled],
+        "warnings": [warnings.showwarning, *warnings.filters],
+        "python": [sys.excepthook, sys.stdout, sys.stderr, list(sys.path), os.getcwd()],
+    }
+
+def import_all():
+    for module in pkgutil.walk_packages(mnist_lstm.__path__, "mnist_lstm."):
+        importlib.import_module(module.name)
+        after = state()
+        print(module.name, *(key for key in before if after[key] != before[key]))
+
+before = state()
+thread = threading.Thread(target=import_all)
+thread.start()
+thread.join()
+"""
+
+
+def run(code, folder, **env):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path("src").absolute())} | env,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_importing_any_module_in_any_thread_changes_nothing(tmp_path):
+    lines = run(IMPORT_ALL, tmp_path, MPLBACKEND="svg").splitlines()
+    assert len(lines) == len(list(Path("src/mnist_lstm").rglob("*.py"))) - 1
+    assert [line for line in lines if " " in line] == []
+
+
+def test_the_example_in_the_readme_runs_as_it_stands_there(built, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (tmp_path / "models").symlink_to(built.path / "models")
+    drawn(7).convert("RGB").save(tmp_path / "photo.jpg")
+    assert re.fullmatch(r"\d 0\.\d+\n", run(code, tmp_path))
+
+
+@pytest.fixture(scope="module")
+def model(built):
+    return load(built.path / "models/model.safetensors")
+
+
+def test_a_picture_is_a_path_bytes_an_image_or_an_array(model, tmp_path):
+    picture = drawn(3)
+    picture.save(tmp_path / "3.png")
+    rgba = picture.convert("RGBA")
+    pictures = [str(tmp_path / "3.png"), tmp_path / "3.png", encoded(picture), picture]
+    pictures += [np.asarray(kind) for kind in (picture, picture.convert("RGB"), rgba)]
+    first, *others = predict(model, pictures)
+    assert first.image.shape == (28, 28)
+    assert first.probabilities.shape == (28, 10)
+    assert first.probability == first.probabilities[-1].max()
+    assert first.class_name == first.classes[first.probabilities[-1].argmax()]
+    for other in others:
+        assert (other.image == first.image).all()
+        assert other.probability == first.probability
+    with warnings.catch_warnings(action="error"):
+        torch.from_numpy(first.image)  # it can be written to
+
+
+def test_a_photo_that_lies_on_its_side_is_turned_and_left_as_it_is(model):
+    lying = drawn(7).rotate(90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    data = io.BytesIO()
+    lying.save(data, "PNG", exif=exif)
+    picture = Image.open(data)
+    found = predict(model, picture)
+    assert (found.image == predict(model, data.getvalue()).image).all()
+    assert (found.image == predict(model, drawn(7)).image).all()
+    assert picture.getexif()[0x0112] == 6
+
+
+@pytest.mark.parametrize(
+    ("picture", "line"),
+    [
+        ("absent.png", "no such file"),
+        (b"", "an empty file"),
+        (Image.new("L", (0, 5)), "a picture without pixels"),
+        (np.zeros((0, 5), np.uint8), "a picture without pixels"),
+        (np.zeros(5, np.uint8), r"an array uint8 \[5\], expected uint8 \[H x W\], "),
+        (np.zeros((5, 5)), r"an array float64 \[5, 5\], expected uint8 "),
+        ([encoded(drawn(3)), "absent.png"], r"pictures\[1\]: no such file"),
+    ],
+)
+def test_what_cannot_be_read_is_a_picture_error(model, picture, line):
+    with pytest.raises(PictureError, match=line):
+        predict(model, picture)
+
+
+@pytest.mark.parametrize("thing", [3, None, torch.zeros(9, 9), io.BytesIO(b"x")])
+def test_what_is_no_picture_is_a_type_error(model, thing):
+    with pytest.raises(TypeError, match="a picture is a path, bytes, a Pillow image or"):
+        predict(model, thing)
+
+
+def test_threads_read_the_same_and_leave_the_warnings_as_they_were(model):
+    data = encoded(drawn(3))
+
+    def refuse(_):
+        with pytest.raises(PictureError):
+            predict(model, b"no picture")
+
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: predict(model, data).probability, range(16)))
+        for _ in range(10):  # what two threads turn off, and on again in the wrong order
+            list(pool.map(refuse, range(500)))
+            assert warnings.filters == before
+    assert len(found) == 1
+
+
+def test_the_module_predict_does_not_hide_the_function():
+    from mnist_lstm.predict import main
+
+    assert callable(main)
+    assert callable(mnist_lstm.predict)
+    assert mnist_lstm.predict is predict
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        mnist_lstm.nope  # noqa: B018
