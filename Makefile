@@ -18,7 +18,7 @@ unexport UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_PYTHON UV_PROJECT UV_WORKING_DI
 unexport UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BINARY UV_NO_BUILD_ISOLATION
 unexport UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE PYTHONHOME PYTHONPATH
 
-.PHONY: repro test long soak predict bench cuda lint review clean requirements scale
+.PHONY: repro test long soak predict bench cuda lint review same clean requirements scale
 
 repro: .venv/installed
 	tools/repro
@@ -55,6 +55,10 @@ lint: .venv/installed
 	ruff format --check .
 	mypy
 	shellcheck tools/repro .ci/run runs/*.sh
+
+# Whether an edit changes no output; if so, dvc.lock takes it without a run. 2 minutes.
+same: .venv/installed
+	python tools/same.py
 
 review: .venv/installed
 	@python tools/review.py "$$BASE"

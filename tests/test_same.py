@@ -1,0 +1,59 @@
+"""``make same`` records an edit that changes no output, and only such an edit."""
+
+import pytest
+
+import same
+from mnist_lstm.plumbing.errors import UserError
+
+pytestmark = pytest.mark.long
+EVALUATION = "src/mnist_lstm/evaluation.py"
+
+
+@pytest.fixture
+def project(copy, monkeypatch):
+    """The built project, the folder to work in; one small run has to do for the test."""
+    monkeypatch.chdir(copy.path)
+    small = same.SMALL | {"train": same.SMALL["train"] | {"epochs": 1}}
+    monkeypatch.setattr(same, "RUNS", {"plain": small})
+    return copy
+
+
+def edit(project, old, new):
+    text = project.text(EVALUATION)
+    assert old in text
+    (project.path / EVALUATION).write_text(text.replace(old, new))
+
+
+def test_a_comment_is_recorded_without_a_run(project, capsys):
+    outs = project.text("models/README.md")
+    edit(project, "def score", "# A comment.\ndef score")
+    assert "evaluation.py" in project.dvc("status")
+    same.main()
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("plain: 1")
+    assert said[-1] == f"recorded in dvc.lock, without a run: {EVALUATION}"
+    assert "up to date" in project.dvc("status")
+    assert project.text("models/README.md") == outs
+
+
+def test_an_edit_that_moves_an_output_is_refused_with_its_names(project):
+    lock = project.text("dvc.lock")
+    edit(project, "Score(loss, accuracy)", "Score(loss + 0.01, accuracy)")
+    with pytest.raises(UserError, match=r"plain: not the same: .*metrics/evaluate.json"):
+        same.main()
+    assert project.text("dvc.lock") == lock
+
+
+def test_other_parameters_and_other_outputs_are_refused_at_once(project):
+    (project.path / "metrics/evaluate.json").write_text("{}")
+    with pytest.raises(UserError, match=r"not the outputs of dvc.lock: metrics/eval"):
+        same.main()
+    project.git("checkout", "metrics")
+    project.set_params({"plot": {"seed": 1}})
+    with pytest.raises(UserError, match=r"params.yaml differs from HEAD"):
+        same.main()
+    project.git("checkout", "params.yaml")
+    edit(project, "def score", "# A comment.\ndef score")
+    project.commit("A comment, not run")
+    with pytest.raises(UserError, match=f"HEAD's own dvc.lock is stale: {EVALUATION}"):
+        same.main()

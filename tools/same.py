@@ -1,0 +1,170 @@
+"""Prove that an edit of the code changes no output, and record it: ``make same``.
+
+Runs repeat to the bit here, so this can be shown. The pipeline runs on small data, as
+committed and as it stands here: plain, with everything on, and on own images. Where every
+output has the same hash, ``dvc.lock`` takes the new hashes of the code, and no stage has to
+run again. It is evidence on this processor, for what these small runs reach.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from mnist_lstm.plumbing.errors import UserError
+
+LOCK = Path("dvc.lock")
+SMALL = {
+    "data": {"name": "digits"},
+    "model": {"hdim": 16},
+    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"},
+}
+EVERYTHING = {
+    "data": {"name": "digits"},
+    "prepare": {"valid_size": 200},
+    "model": {"hdim": 16, "dropout": 0.2, "init": "keras"},
+    "train": SMALL["train"]
+    | {"optimizer": "muon", "schedule": "one_cycle", "weight_decay": 0.01, "clip": 1.0}
+    | {"shards": 4, "label_smoothing": 0.1, "ema": 0.9},
+    "augment": dict.fromkeys(["rotation", "elastic"], 2.0)
+    | dict.fromkeys(["scale", "shear", "shift", "fade"], 0.1),
+}
+OWN = SMALL | {
+    "data": {"name": "own"},
+    "prepare": {"valid_split": "last", "valid_size": 20},
+}
+RUNS = {"plain": SMALL, "everything on": EVERYTHING, "own images": OWN}
+
+
+def main() -> None:
+    """Compare, then record."""
+    refuse_other_changes()
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = {"HEAD": Path(temporary, "head"), "here": Path(temporary, "here")}
+        extract("HEAD", folders["HEAD"])
+        refuse_stale_lock(folders["HEAD"])
+        extract(working_tree(Path(temporary, "index")), folders["here"])
+        for folder in folders.values():
+            draw_own_images(folder / "own" / "train")
+        for name, changes in RUNS.items():
+            with ThreadPoolExecutor() as pool:
+                head, here = pool.map(lambda f: run(f, changes), folders.values())
+            moved = sorted(p for p in head | here if head.get(p) != here.get(p))
+            if moved:
+                raise UserError(f"{name}: not the same: {', '.join(moved)}")
+            print(f"{name}: {len(head)} outputs, all the same", flush=True)
+    record()
+
+
+def refuse_other_changes() -> None:
+    """Refuse what is no edit of the code: other parameters, outputs that are not the lock's.
+
+    Raises:
+        UserError: names them.
+    """
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "params.yaml"]).returncode:
+        raise UserError("params.yaml differs from HEAD: that changes outputs; `dvc repro`")
+    changed = [
+        path
+        for entry in status(Path())
+        for path, state in entry.get("changed outs", {}).items()
+        if state != "deleted"
+    ]
+    if changed:
+        raise UserError(f"not the outputs of dvc.lock: {', '.join(changed)}; `dvc repro`")
+
+
+def refuse_stale_lock(head: Path) -> None:
+    """Refuse a ``dvc.lock`` that was not written by the code of HEAD."""
+    stale = {
+        path
+        for entry in status(head)
+        for path, state in entry.get("changed deps", {}).items()
+        if state == "modified"
+    }
+    if stale:
+        raise UserError(f"HEAD's own dvc.lock is stale: {', '.join(sorted(stale))}")
+
+
+def status(folder: Path) -> list[dict]:
+    """Return what ``dvc status`` says of the stages in ``folder``."""
+    told = json.loads(call(folder, "dvc", "status", "--json"))
+    return [entry for stage in told.values() for entry in stage if isinstance(entry, dict)]
+
+
+def working_tree(index: Path) -> str:
+    """Return a tree of Git's with what is here and not ignored, committed or not."""
+    env = {"GIT_INDEX_FILE": str(index)}
+    call(Path(), "git", "add", "--all", **env)
+    return call(Path(), "git", "write-tree", **env).strip()
+
+
+def extract(tree: str, folder: Path) -> None:
+    """Make a project of ``tree`` in ``folder``."""
+    folder.mkdir()
+    call(Path(), "sh", "-c", f'git archive "{tree}" | tar -x -C "{folder}"')
+    call(folder, "git", "init", "--quiet")
+
+
+def draw_own_images(folder: Path) -> None:
+    """Write twelve digits of each class to ``folder``."""
+    digits = load_digits()
+    for name in range(10):
+        (folder / str(name)).mkdir(parents=True)
+        for i, values in enumerate(digits.images[digits.target == name][:12]):
+            ink = Image.fromarray((255 - 15 * values).astype("uint8")).resize((40, 40))
+            paper = Image.new("L", (60, 60), 255)
+            paper.paste(ink, (10, 10))
+            paper.save(folder / str(name) / f"{i}.png")
+
+
+def run(folder: Path, changes: dict) -> dict[str, str]:
+    """Run the pipeline in ``folder``; return the hash of each output."""
+    params = yaml.safe_load(call(Path(), "git", "show", "HEAD:./params.yaml"))
+    for section, values in changes.items():
+        params[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    call(folder, "dvc", "repro", OMP_NUM_THREADS="1")
+    stages = yaml.safe_load((folder / LOCK).read_text())["stages"].values()
+    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+
+
+def record() -> None:
+    """Have ``dvc.lock`` and the run-cache take the code as it stands here."""
+    from dvc.repo import Repo  # a second
+
+    before = yaml.safe_load(LOCK.read_text())["stages"]
+    # `dvc commit` never allows for outputs that a clone has not fetched.
+    Repo().commit(force=True, allow_missing=True)
+    after = yaml.safe_load(LOCK.read_text())["stages"]
+    edited = {
+        dep["path"]
+        for name, stage in after.items()
+        for dep in stage["deps"]
+        if dep not in before.get(name, {}).get("deps", [])
+    }
+    print(f"recorded in {LOCK}, without a run: {', '.join(sorted(edited)) or 'nothing'}")
+
+
+def call(folder: Path, *command: str, **env: str) -> str:
+    """Return what ``command`` prints in ``folder``; end with all of it where it fails."""
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | env, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"error: {folder}: {' '.join(command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
