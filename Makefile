@@ -81,7 +81,7 @@ requirements:
 	    --output-file requirements-scale.txt -
 	rm -rf .venv-uv
 
-# Ray and Optuna, 220 MB, for tools/sweep.py; nothing else needs them.
+# Ray Tune and Optuna, 420 MB, for tools/sweep.py; nothing else needs them.
 scale: .venv/scale
 
 # Both hold the checksum of what was installed: time stamps follow a clock that may be off.

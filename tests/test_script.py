@@ -213,8 +213,8 @@ def test_what_is_to_print_its_product_does_not_start_where_no_one_reads_it(
 
 @pytest.mark.parametrize(
     "program",
-    ["tools/cuda_check.py --rehearse", "tools/sweep.py", "-m mnist_lstm.predict x.png"],
-    ids=["check", "sweep", "predict"],  # it does not speak of CUDA: that is rehearsed bare
+    ["tools/cuda_check.py --rehearse", "-m mnist_lstm.predict x.png"],
+    ids=["check", "predict"],  # it does not speak of CUDA: that is rehearsed bare
 )
 def test_programs_that_print_what_they_find_refuse_a_closed_output(program):
     env = os.environ | {"PYTHONPATH": "src"}

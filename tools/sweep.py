@@ -3,91 +3,337 @@
     python tools/sweep.py -S 'model.hdim=16,32,64' -S prepare.valid_size=5000
     python tools/sweep.py --search 20 -S prepare.valid_size=5000
 
-Each trial is an experiment of DVC, run in a clone and pushed as it ends; `dvc exp show`
-then has them all. What the remote has already is not run again. More: docs/sweeps.md.
+Ray Tune schedules the trials, and Optuna proposes those of a search. Each trial is a DVC
+experiment that runs in a clone of its own and is pushed as it ends. More: docs/sweeps.md.
 """
 
 import argparse
+import hashlib
+import json
+import math
 import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from dvc.config import Config
+from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.errors import printable
-from sweeps.errors import SweepError
+from mnist_lstm.plumbing.errors import UserError, one_line
+from mnist_lstm.plumbing.params import check_params, parse_yaml
 
-_MOST = 10**6  # trials, GPUs or CPUs
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # a killed actor's experiment ends as well
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+try:
+    import optuna
+    import ray
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+except ImportError as missing:
+    sys.exit(f"error: {missing.name or missing}: `make scale` installs Ray Tune and Optuna")
+
+PARAMS = "params.yaml"
+METRIC = "valid.accuracy"
+SCRATCH = Path(".dvc/tmp/sweep")  # logs of failed trials, and Optuna's journal
+RANGE = "{low: 16, high: 256}, with step or log: true, or {choices: [1, 2]}"
+
+Trial = dict[str, Any]  # "name" and "overrides"
 
 
 def main() -> None:
-    """Plan the trials, run those that are missing, bring all of them home."""
-    script.end_in_one_line()
-    options = parse()
-    require("ray")
-    if options.search:
-        require("optuna")
-    from sweeps.plan import Grid, Plan, Search
-    from sweeps.pool import Pool
-    from sweeps.record import Record
-    from sweeps.remote import Code, Remote
-
-    code = Code.here(options.carry)
-    grid = Grid(code.version, options.overrides)
-    plan: Plan = grid
-    if options.search:
-        plan = Search(grid, options.ranges, options.search, options.metric)
-    remote = Remote.of_project()
-    record = Record(plan, remote.results(code), options.metric)
-    try:
-        if record.left:  # else Ray need not start
-            pool = Pool(options.address, options.gpus_each, options.cpus_each)
-            with record.bar, remote.published(code) as source, pool.connected():
-                pool.run(source, record)
-    finally:
-        remote.pull(code, record.done)
-    record.conclude()
-
-
-def parse() -> argparse.Namespace:
-    """Return the options.
-
-    Raises:
-        SweepError: for one that is not meant to be.
-    """
+    """Plan the trials, run those that are missing, report what came of them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("-S", dest="overrides", action="append", default=[], metavar="KEY=VALUES")
     add("--address", help="a Ray cluster's, or auto; without it: this machine")
-    add("--gpus-each", type=float, help="GPUs of a trial; default: 1 where there are any")
-    add("--cpus-each", type=float, default=1.0, help="CPUs of a trial; default: 1")
-    add("--carry", action="store_true", help="take uncommitted changes along")
-    add("--search", type=int, metavar="N", help="N trials that Optuna proposes")
+    add("--search", type=int, default=0, metavar="N", help="N trials that Optuna proposes")
     add("--ranges", type=Path, default=Path("runs/ranges.yaml"), help="of its proposals")
-    add("--metric", default="valid.accuracy", help="what is best; or valid.loss")
     options = parser.parse_args()
-    if options.metric.startswith("test."):
-        raise SweepError(f"--metric {options.metric}: nothing is chosen on the test set")
-    if options.metric not in ("valid.accuracy", "valid.loss"):
-        raise SweepError(
-            f"--metric {options.metric}: expected valid.accuracy or valid.loss"
-        )
-    for name, least in (("search", 1), ("gpus_each", 0), ("cpus_each", 0)):
-        value = getattr(options, name)
-        if value is not None and not least <= value <= _MOST:
-            given = printable(f"{value}", 40)
-            raise SweepError(f"--{name.replace('_', '-')} {given}: {least} to {_MOST:,}")
-    return options
+    script.end_in_one_line()
+    if (mirror := os.environ.get("DATA_MIRROR")) and Path(mirror).is_dir():
+        os.environ["DATA_MIRROR"] = str(Path(mirror).resolve())  # for the clones
 
-
-def require(module: str) -> None:
-    """Import ``module``, which the extra `scale` brings."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    project = Project.here(options.address)
+    trials: Any = project.grid(options.overrides)
+    report = Report(options.search or len(trials))
+    if options.search:
+        trials = Search(project, trials, options.ranges)
+        for trial, accuracy in trials.finished():
+            report.end(trial, {METRIC: accuracy})
     try:
-        __import__(module)
-    except ImportError:
-        raise SweepError(
-            f"{module} is not installed: `make scale` installs it, or "
-            "pip install -r requirements-scale.txt"
-        ) from None
+        if report.left > 0:
+            run(project, report, trials, options.address)
+    finally:
+        project.pull(report.done)
+    report.conclude()
+
+
+@dataclass(frozen=True)
+class Project:
+    """The commit that a sweep runs, and where its clones come from and push to.
+
+    On this machine that is the project's own folder and DVC cache. On a cluster it is the
+    Git remote `origin` and the default DVC remote, if the project has both.
+    """
+
+    commit: str
+    params: str  # the text of params.yaml
+    url: str
+    cache: str  # of DVC; "" with remotes: each host has its own
+
+    @classmethod
+    def here(cls, address: str | None) -> "Project":
+        """Return the project for a sweep at ``address``; refuse what a clone would lack."""
+        if changed := git("diff", "--name-only", "HEAD"):
+            raise UserError(f"uncommitted: {one_line(changed, 60)}; commit it first")
+        commit, repo = git("rev-parse", "HEAD"), Repo()
+        url, cache = repo.root_dir, repo.cache.local_cache_dir
+        if address and repo.config["core"].get("remote") and "origin" in git("remote"):
+            if not git("branch", "--remotes", "--contains", commit, "--list", "origin/*"):
+                raise UserError("origin does not have this commit: git push")
+            url, cache = git("remote", "get-url", "origin"), ""
+        return cls(commit, Path(PARAMS).read_text(), url, cache)
+
+    def grid(self, overrides: Sequence[str]) -> list[Trial]:
+        """Return a trial for each combination of the values in ``overrides``."""
+        combinations = asked(get_hydra_sweeps, {PARAMS: list(overrides)})
+        trials = [self.trial(combination[PARAMS]) for combination in combinations]
+        return list({trial["name"]: trial for trial in trials}.values())
+
+    def trial(self, overrides: Sequence[str]) -> Trial:
+        """Return the trial with ``overrides``; its name is the same on every machine."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, PARAMS)
+            path.write_text(self.params)
+            asked(apply_overrides, path, list(overrides))
+            params = check_params(parse_yaml(path.read_text(), "-S"), "-S")
+        if not params.prepare.valid_size:
+            raise UserError(
+                f"{METRIC} judges the trials, and there is no validation split: "
+                "add -S prepare.valid_size=5000"
+            )
+        text = json.dumps([self.commit, params.model_dump()], sort_keys=True)
+        name = f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return {"name": name, "overrides": list(overrides)}
+
+    def ref(self, name: str) -> str:
+        """Return where Git has the experiment ``name``."""
+        return f"refs/exps/{self.commit[:2]}/{self.commit[2:]}/{name}"
+
+    def pull(self, names: Collection[str]) -> None:
+        """Pull the experiments ``names``; none may be missing afterwards."""
+        if names and not self.cache:
+            subprocess.run(["dvc", "exp", "pull", "--quiet", "origin", *names], check=False)
+        here = git("for-each-ref", "--format=%(refname)", self.ref("*")).splitlines()
+        if lost := [name for name in names if self.ref(name) not in here]:
+            raise UserError(f"not in this clone: {', '.join(lost)}; run this again")
+
+
+class Search(OptunaSearch):
+    """Trials that Optuna's TPE proposes; its journal keeps those of earlier calls."""
+
+    def __init__(self, project: Project, fixed: Sequence[Trial], ranges: Path):
+        """``fixed``: the one trial whose overrides all others share."""
+        if len(fixed) > 1:
+            raise UserError(f"--search: -S takes one value here, {ranges} has the ranges")
+        self.project, self.fixed = project, fixed[0]["overrides"]
+        space = self.read(ranges)
+        SCRATCH.mkdir(parents=True, exist_ok=True)
+        journal = optuna.storages.journal.JournalFileBackend(str(SCRATCH / "optuna.log"))
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        super().__init__(
+            space,
+            metric=METRIC,
+            mode="max",
+            sampler=optuna.samplers.TPESampler(constant_liar=True),  # for parallel trials
+            study_name=f"{fixed[0]['name']}: {ranges.read_text()}",
+            storage=optuna.storages.JournalStorage(journal),
+        )
+
+    def finished(self) -> list[tuple[Trial, float]]:
+        """Return the trials of earlier calls with their accuracies."""
+        done = [trial for trial in self._ot_study.trials if trial.state.name == "COMPLETE"]
+        return [(self.trial(trial.params), trial.value) for trial in done]
+
+    def suggest(self, trial_id: str) -> dict[str, Trial]:
+        """Return the next trial, for Tune."""
+        return {"trial": self.trial(super().suggest(trial_id))}
+
+    def trial(self, chosen: Mapping[str, Any]) -> Trial:
+        """Return the trial with the values ``chosen``."""
+        return self.project.trial([*self.fixed, *(f"{k}={v}" for k, v in chosen.items())])
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """Return Optuna's distribution for each parameter in the YAML file ``path``."""
+        try:
+            ranges: Any = parse_yaml(path.read_text(), path)
+            space = {key: distribution(**given) for key, given in ranges.items()}
+        except (OSError, AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: {error}; expected model.hdim: {RANGE}") from None
+        for key, given in ranges.items():
+            for value in given.get("choices") or (given["low"], given["high"]):
+                self.trial({key: value})
+        return space
+
+
+def distribution(**given: Any) -> Any:
+    """Return Optuna's distribution for a range or for choices."""
+    kinds = optuna.distributions
+    if "choices" in given:
+        return kinds.CategoricalDistribution(**given)
+    whole = {type(value) for value in given.values()} <= {int, bool}
+    return (kinds.IntDistribution if whole else kinds.FloatDistribution)(**given)
+
+
+def asked(reader: Any, *arguments: Any) -> Any:
+    """Return what ``reader`` makes of -S; DVC, Hydra and OmegaConf each have own errors."""
+    try:
+        return reader(*arguments)
+    except Exception as error:
+        raise UserError(f"-S: {str(error.__cause__ or error).splitlines()[0]}") from None
+
+
+def run_trial(config: Mapping[str, Trial], project: Project) -> dict[str, Any]:
+    """Return the accuracy of a trial, or the output of a command that failed.
+
+    What fails here fails the next time as well, so it is a result, as the accuracy is: Tune
+    tries again what raises an exception, and a trial whose process dies.
+    """
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as clone:
+        env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        env |= {"GIT_TERMINAL_PROMPT": "0", "DVC_SITE_CACHE_DIR": f"{clone}/.git/dvc"}
+        run = partial(said_by, cwd=clone, env=env)
+        try:
+            run_experiment(run, Path(clone), config["trial"], project)
+            metrics = json.loads(run("git", "show", "FETCH_HEAD:metrics/evaluate.json"))
+        except subprocess.CalledProcessError as error:
+            return {METRIC: math.nan, "error": f"{error}\n{error.stdout}{error.stderr}"}
+    return {METRIC: metrics["valid"]["accuracy"]}
+
+
+def run_experiment(run: Any, clone: Path, trial: Trial, project: Project) -> None:
+    """Run ``trial`` in ``clone`` and push it, unless it is there; fetch it."""
+    ref = project.ref(trial["name"])
+    run("git", "clone", "--quiet", "--no-checkout", project.url, ".")
+    if not run("git", "ls-remote", "origin", ref):
+        run("git", "checkout", "--quiet", "--detach", project.commit)
+        with Config(clone / ".dvc", validate=False).edit("local") as config:
+            host = Path(tempfile.gettempdir(), f"mnist-lstm-sweep-{os.getuid()}")
+            config.setdefault("cache", {})["dir"] = project.cache or str(host)
+        pull = [] if project.cache else ["--pull"]
+        settings = [word for override in trial["overrides"] for word in ("-S", override)]
+        run("dvc", "exp", "run", *pull, "--name", trial["name"], *settings)
+        if not project.cache:
+            run("dvc", "push")  # first: a ref says that the data are there
+        try:
+            run("git", "push", "--quiet", "origin", ref)
+        except subprocess.CalledProcessError:
+            if not run("git", "ls-remote", "origin", ref):
+                raise  # else another sweep was first: its result stands
+    run("git", "fetch", "--quiet", "origin", ref)
+
+
+def run(project: Project, report: "Report", trials: Any, address: str | None) -> None:
+    """Let Tune run ``trials``, one on each GPU or, where there is none, on each CPU."""
+    with tempfile.TemporaryDirectory(prefix="sweep-", dir="/tmp") as folder:  # a short path
+        local = {} if address else {"include_dashboard": False, "_temp_dir": folder}
+        with ray.init(address or "local", log_to_driver=False, logging_level=40, **local):
+            script.end_in_one_line()  # Ray has taken the signals
+            kind = "gpu" if ray.cluster_resources().get("GPU") else "cpu"
+            trainable = partial(run_trial, project=project)
+            search = isinstance(trials, Search)
+            tune.Tuner(
+                tune.with_resources(trainable, {"cpu": 0, kind: 1}),
+                param_space={} if search else {"trial": tune.grid_search(trials)},
+                tune_config=tune.TuneConfig(
+                    search_alg=trials if search else None,
+                    num_samples=report.left if search else 1,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=folder,
+                    failure_config=tune.FailureConfig(max_failures=2),
+                    callbacks=[report],
+                    verbose=0,
+                ),
+            ).fit()
+
+
+class Report(tune.Callback):
+    """Print a line for each trial that ends, and keep what came of it."""
+
+    def __init__(self, total: int):
+        self.total, self.left, self.failed = total, total, 0
+        self.done: dict[str, float] = {}
+
+    def end(self, trial: Trial, result: Mapping[str, Any]) -> None:
+        """Take the ``result`` of ``trial``, as `run_trial` returns it."""
+        self.left -= 1
+        if output := result.get("error"):
+            self.failed += 1
+            log = SCRATCH / f"{trial['name']}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(output)
+            said = f"failed: {reason(output)}; see {log}"
+        else:
+            self.done[trial["name"]] = result[METRIC]
+            said = f"{METRIC} {result[METRIC]:.4f}"
+        what = f"{trial['name']} ({' '.join(trial['overrides'])})"
+        print(f"[{self.total - self.left}/{self.total}] {what}: {said}", flush=True)
+
+    def on_trial_complete(self, trial: Any, **_: Any) -> None:
+        """Take the result of a trial that returned."""
+        self.end(trial.config["trial"], trial.last_result)
+
+    def on_trial_recover(self, trial: Any, **_: Any) -> None:
+        """Say that Tune runs a trial again."""
+        print(f"{trial.config['trial']['name']}: its process died, it runs again")
+
+    def on_trial_error(self, trial: Any, **_: Any) -> None:
+        """Take a trial that Tune gives up."""
+        self.end(trial.config["trial"], {"error": Path(trial.error_file).read_text()})
+
+    def conclude(self) -> None:
+        """Say what came of it all."""
+        print(f"{len(self.done)} experiments are in `dvc exp show`")
+        if self.done:
+            best = max(self.done, key=self.done.__getitem__)
+            print(f"best {METRIC}: {self.done[best]:.4f}; dvc exp apply {best}")
+        if self.failed:
+            raise UserError(f"{self.failed} of {self.total} trials failed")
+
+
+def reason(output: str) -> str:
+    """Return the line of a failed command's ``output`` that says why."""
+    lines = output.strip().splitlines()
+    said = [line for line in lines if line.lower().startswith(("error: ", "fatal: "))]
+    return one_line((said or lines[-1:] or [""])[0])
+
+
+def said_by(*command: str, **settings: Any) -> str:
+    """Return what ``command`` prints; raise CalledProcessError if it fails."""
+    done = subprocess.run(command, check=True, text=True, capture_output=True, **settings)
+    return done.stdout.strip()
+
+
+def git(*arguments: str) -> str:
+    """Return what Git prints."""
+    try:
+        return said_by("git", *arguments)
+    except subprocess.CalledProcessError as error:
+        raise UserError(f"git {arguments[0]}: {reason(error.stderr)}") from None
 
 
 if __name__ == "__main__":
