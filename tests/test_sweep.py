@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import runpy
 import secrets
@@ -52,9 +53,11 @@ else:
         print(hdim, os.environ.get("CUDA_VISIBLE_DEVICES"), file=file)
     if hdim == 13:
         sys.exit("error: 13 is unlucky")
-    while hdim == 77 and not (probe / "go").exists():
-        (probe / "waits").write_text(str(os.getpid()))
-        time.sleep(0.1)
+    if hdim == 77:
+        (probe / "new").write_text(str(os.getpid()))
+        (probe / "new").rename(probe / "waits")
+        while not (probe / "go").exists():
+            time.sleep(0.1)
     Path("models").mkdir(exist_ok=True)
     Path("models/model.txt").write_text(f"model of {hdim}")
     Path("metrics").mkdir(exist_ok=True)
@@ -195,10 +198,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(sweep, project,
     with project.start(*grid, own_group=True, PROBE=str(tmp_path)) as driver:
         wait_for(lambda: (tmp_path / "waits").exists() and "sweep-" in refs(project))
         stage = psutil.Process(int((tmp_path / "waits").read_text()))
-        driver.send_signal(signal.SIGINT)
+        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
         output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 130, output
-    assert output.splitlines()[-1] == "interrupted"
+    assert output.splitlines()[-1] == "interrupted; the same command goes on"
     wait_for(lambda: not stage.is_running(), 30)
     (tmp_path / "go").touch()
     project.run(*grid, PROBE=str(tmp_path))

@@ -10,8 +10,8 @@ experiment that runs in a clone of its own and is pushed as it ends. More: docs/
 import argparse
 import hashlib
 import json
-import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -64,7 +64,6 @@ def main() -> None:
     script.end_in_one_line()
     if (mirror := os.environ.get("DATA_MIRROR")) and Path(mirror).is_dir():
         os.environ["DATA_MIRROR"] = str(Path(mirror).resolve())  # for the clones
-
     project = Project.here(options.address)
     trials: Any = project.grid(options.overrides)
     report = Report(options.search or len(trials))
@@ -75,6 +74,8 @@ def main() -> None:
     try:
         if report.left > 0:
             run(project, report, trials, options.address)
+    except KeyboardInterrupt:
+        raise script.Stopped(signal.SIGINT, "the same command goes on") from None
     finally:
         project.pull(report.done)
     report.conclude()
@@ -208,8 +209,7 @@ def asked(reader: Any, *arguments: Any) -> Any:
 def run_trial(config: Mapping[str, Trial], project: Project) -> dict[str, Any]:
     """Return the accuracy of a trial, or the output of a command that failed.
 
-    What fails here fails the next time as well, so it is a result, as the accuracy is: Tune
-    tries again what raises an exception, and a trial whose process dies.
+    Tune tries again a trial that raises or dies; a command that fails would fail again.
     """
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as clone:
         env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -219,7 +219,7 @@ def run_trial(config: Mapping[str, Trial], project: Project) -> dict[str, Any]:
             run_experiment(run, Path(clone), config["trial"], project)
             metrics = json.loads(run("git", "show", "FETCH_HEAD:metrics/evaluate.json"))
         except subprocess.CalledProcessError as error:
-            return {METRIC: math.nan, "error": f"{error}\n{error.stdout}{error.stderr}"}
+            return {METRIC: float("nan"), "error": f"{error}\n{error.stdout}{error.stderr}"}
     return {METRIC: metrics["valid"]["accuracy"]}
 
 
@@ -250,7 +250,7 @@ def run(project: Project, report: "Report", trials: Any, address: str | None) ->
     with tempfile.TemporaryDirectory(prefix="sweep-", dir="/tmp") as folder:  # a short path
         local = {} if address else {"include_dashboard": False, "_temp_dir": folder}
         with ray.init(address or "local", log_to_driver=False, logging_level=40, **local):
-            script.end_in_one_line()  # Ray has taken the signals
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # as Ray expects it
             kind = "gpu" if ray.cluster_resources().get("GPU") else "cpu"
             trainable = partial(run_trial, project=project)
             search = isinstance(trials, Search)
