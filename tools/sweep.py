@@ -35,6 +35,7 @@ os.environ |= {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 try:
     import optuna
@@ -65,12 +66,14 @@ def main() -> None:
     if (mirror := os.environ.get("DATA_MIRROR")) and Path(mirror).is_dir():
         os.environ["DATA_MIRROR"] = str(Path(mirror).resolve())  # for the clones
     project = Project.here(options.address)
+    SCRATCH.mkdir(parents=True, exist_ok=True)
     trials: Any = project.grid(options.overrides)
     report = Report(options.search or len(trials))
     if options.search:
         trials = Search(project, trials, options.ranges)
         for trial, accuracy in trials.finished():
-            report.end(trial, {METRIC: accuracy})
+            if not project.cache or git("for-each-ref", project.ref(trial["name"])):
+                report.end(trial, {METRIC: accuracy})
     try:
         if report.left > 0:
             run(project, report, trials, options.address)
@@ -151,7 +154,6 @@ class Search(OptunaSearch):
             raise UserError(f"--search: -S takes one value here, {ranges} has the ranges")
         self.project, self.fixed = project, fixed[0]["overrides"]
         space = self.read(ranges)
-        SCRATCH.mkdir(parents=True, exist_ok=True)
         journal = optuna.storages.journal.JournalFileBackend(str(SCRATCH / "optuna.log"))
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         super().__init__(
@@ -249,7 +251,7 @@ def run(project: Project, report: "Report", trials: Any, address: str | None) ->
     """Let Tune run ``trials``, one on each GPU or, where there is none, on each CPU."""
     with tempfile.TemporaryDirectory(prefix="sweep-", dir="/tmp") as folder:  # a short path
         local = {} if address else {"include_dashboard": False, "_temp_dir": folder}
-        with ray.init(address or "local", log_to_driver=False, logging_level=40, **local):
+        with ray.init(address or "local", log_to_driver=False, logging_level=50, **local):
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as Ray expects it
             kind = "gpu" if ray.cluster_resources().get("GPU") else "cpu"
             trainable = partial(run_trial, project=project)
@@ -283,9 +285,7 @@ class Report(tune.Callback):
         self.left -= 1
         if output := result.get("error"):
             self.failed += 1
-            log = SCRATCH / f"{trial['name']}.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text(output)
+            (log := SCRATCH / f"{trial['name']}.log").write_text(output)
             said = f"failed: {reason(output)}; see {log}"
         else:
             self.done[trial["name"]] = result[METRIC]
