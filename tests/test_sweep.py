@@ -332,7 +332,7 @@ def test_a_result_that_another_sweep_pushed_first_stands(sweep, project, monkeyp
     here = sweep.Project.here(None)
     (trial,) = here.grid(["model.hdim=8", "prepare.valid_size=9"])
     monkeypatch.setenv("PROBE", str(project.path.parent))
-    assert sweep.run_trial({"trial": trial}, here) == {"valid.accuracy": 0.008}
+    assert sweep.run_trial(here, {"trial": trial}) == {"valid.accuracy": 0.008}
     first, said_by = refs(project), sweep.said_by
     seen = []
 
@@ -342,7 +342,7 @@ def test_a_result_that_another_sweep_pushed_first_stands(sweep, project, monkeyp
         return said_by(*command, **settings)
 
     monkeypatch.setattr(sweep, "said_by", look_too_early)
-    assert sweep.run_trial({"trial": trial}, here) == {"valid.accuracy": 0.008}
+    assert sweep.run_trial(here, {"trial": trial}) == {"valid.accuracy": 0.008}
     assert refs(project) == first
 
 

@@ -208,7 +208,7 @@ def asked(reader: Any, *arguments: Any) -> Any:
         raise UserError(f"-S: {str(error.__cause__ or error).splitlines()[0]}") from None
 
 
-def run_trial(config: Mapping[str, Trial], project: Project) -> dict[str, Any]:
+def run_trial(project: Project, config: Mapping[str, Trial]) -> dict[str, Any]:
     """Return the accuracy of a trial, or the output of a command that failed.
 
     Tune tries again a trial that raises or dies; a command that fails would fail again.
@@ -254,14 +254,14 @@ def run(project: Project, report: "Report", trials: Any, address: str | None) ->
         with ray.init(address or "local", log_to_driver=False, logging_level=50, **local):
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as Ray expects it
             kind = "gpu" if ray.cluster_resources().get("GPU") else "cpu"
-            trainable = partial(run_trial, project=project)
             search = isinstance(trials, Search)
             tune.Tuner(
-                tune.with_resources(trainable, {"cpu": 0, kind: 1}),
+                tune.with_resources(partial(run_trial, project), {"cpu": 0, kind: 1}),
                 param_space={} if search else {"trial": tune.grid_search(trials)},
                 tune_config=tune.TuneConfig(
                     search_alg=trials if search else None,
                     num_samples=report.left if search else 1,
+                    reuse_actors=True,  # a new process takes seconds
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=tune.RunConfig(
