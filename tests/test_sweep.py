@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -118,7 +119,8 @@ def ray(sweep, probe):
     assert any("Ray runtime started" in line for line in said)
     yield env | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     for process in [*psutil.Process(node.pid).children(recursive=True), node]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # one ends as another is killed
+            process.kill()
     node.stdout.close()
     node.wait()
     shutil.rmtree(folder, ignore_errors=True)
