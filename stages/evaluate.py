@@ -10,7 +10,6 @@ from mnist_lstm.plumbing import script
 
 script.begin()  # before the imports below, which take seconds
 
-import math
 from pathlib import Path
 
 import pandas as pd
@@ -20,13 +19,9 @@ from mnist_lstm.allocator import retain_freed_memory
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.model import load_model
-from mnist_lstm.plumbing.errors import ModelError
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import Split, load_split
+from mnist_lstm.splits import Split, load_split, split_paths
 from mnist_lstm.tables import write_csv, write_json
-
-PREPARED = Path("data/prepared")
-MODEL = Path("models/model.safetensors")
 
 
 def main() -> None:
@@ -35,18 +30,13 @@ def main() -> None:
     params = load_params()
     # Nothing is drawn: the algorithms matter, not the seed.
     compute = set_up(params.train.device, params.train.precision, seed=0)
-    model = load_model(MODEL, params.model, *compute)
+    model = load_model(Path("models/model.safetensors"), params.model, *compute)
     metrics = {}
     by_class = {}
-    for name in ("train", "valid", "test"):
-        path = PREPARED / f"{name}.safetensors"
-        if name == "valid" and not path.exists():
-            continue
+    for name, path in split_paths(Path("data/prepared")).items():
         split = load_split(path, params.model, compute.device)
         logits = compute_logits(model, split)
         metrics[name] = score(logits, split.labels)._asdict()
-        if not math.isfinite(metrics[name]["loss"]):  # finite weights may be too large
-            raise ModelError.not_finite(MODEL, f"its {name} loss is")
         by_class[name] = accuracy_by_class(logits, split)
         print("{:6}loss {loss:.4f}  accuracy {accuracy:.4f}".format(name, **metrics[name]))
         if name == "test":
@@ -61,12 +51,7 @@ def main() -> None:
 def accuracy_by_class(logits: Tensor, split: Split) -> pd.Series:
     """Return the accuracy on the images of each class that has any, by the class's name."""
     correct = pd.Series((logits.argmax(1) == split.labels).cpu().numpy())
-    return correct.groupby(class_names(split, split.labels)).mean()
-
-
-def class_names(split: Split, labels: Tensor) -> list[str]:
-    """Return the name of the class of each label (int64 [N], on any device)."""
-    return [split.classes[label] for label in labels.tolist()]
+    return correct.groupby(split.names(split.labels)).mean()
 
 
 def write_predictions(logits: Tensor, split: Split) -> None:
@@ -75,8 +60,8 @@ def write_predictions(logits: Tensor, split: Split) -> None:
     probability = logits.softmax(1).gather(1, predicted.unsqueeze(1)).squeeze(1)
     classes = pd.DataFrame(
         {
-            "actual": class_names(split, split.labels),
-            "predicted": class_names(split, predicted),
+            "actual": split.names(split.labels),
+            "predicted": split.names(predicted),
         }
     )
     write_csv(Path("plots/confusion.csv"), classes)

@@ -19,12 +19,10 @@ from mnist_lstm.model import LSTMClassifier, load_model
 from mnist_lstm.onnx_export import save_onnx
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.results import read_metrics, read_predictions
-from mnist_lstm.splits import Split, load_split, to_input
+from mnist_lstm.splits import Split, load_split, split_paths, to_input
+from mnist_lstm.tables import read_metrics, read_predictions
 
 MODELS = Path("models")
-PREPARED = Path("data/prepared")
-METRICS = Path("metrics/evaluate.json")
 N_EXAMPLE = 10
 N_MISTAKE = 10
 N_CHECKED = 1000  # images on which float16 is compared with float32
@@ -35,13 +33,12 @@ def main() -> None:
     params = load_params()
     splits = {
         name: load_split(path, params.model)
-        for name in ("train", "valid", "test")
-        if (path := PREPARED / f"{name}.safetensors").exists() or name != "valid"
+        for name, path in split_paths(Path("data/prepared")).items()
     }
     test = splits["test"]
-    table = read_predictions(Path("data/predictions.csv"), test)
+    table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
     model = load_model(MODELS / "model.safetensors", params.model)
-    metrics = read_metrics(METRICS, splits, table)
+    metrics = read_metrics(Path("metrics/evaluate.json"), table)
     facts = Facts(
         data=params.data.name,
         model=params.model,

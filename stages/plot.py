@@ -10,14 +10,15 @@ script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from mnist_lstm import figures
 from mnist_lstm.gates import compute_gates
 from mnist_lstm.model import load_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.results import read_history, read_predictions
 from mnist_lstm.splits import load_split, to_input
+from mnist_lstm.tables import read_predictions
 
 PLOTS = Path("plots")
 N_MISTAKE = 25
@@ -28,7 +29,7 @@ def main() -> None:
     """Run the stage."""
     params = load_params()
     test = load_split(Path("data/prepared/test.safetensors"), params.model)
-    table = read_predictions(Path("data/predictions.csv"), test)
+    table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
     classes = figures.drawable(test.classes)
     called = dict(zip(test.classes, classes, strict=True))
     table = table.assign(
@@ -45,7 +46,7 @@ def main() -> None:
     images = test.images[torch.tensor(confident.index.to_list(), dtype=torch.long)]
     drawn["mistakes"] = figures.mistakes(images, confident)
 
-    history = read_history(PLOTS / "history.csv")
+    history = pd.read_csv(PLOTS / "history.csv")
     drawn["learning_curve"] = figures.learning_curve(history)
     drawn["confusion"] = figures.confusion(table, classes)
 

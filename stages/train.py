@@ -23,13 +23,12 @@ import pandas as pd
 from mnist_lstm.device import set_up
 from mnist_lstm.model import Reads, save_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import Split, load_split
+from mnist_lstm.splits import Split, load_split, split_paths
 from mnist_lstm.tables import write_csv
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
 from mnist_lstm.training.distributed import join_workers
 from mnist_lstm.training.loop import Run, fit, start_run
 
-PREPARED = Path("data/prepared")
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "heldout_loss", "heldout_accuracy"]
 
 
@@ -41,8 +40,9 @@ def main() -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until it ends
     compute = set_up(params.train.device, params.train.precision, params.train.seed)
     print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
-    heldout = "valid" if (PREPARED / "valid.safetensors").exists() else "test"
-    paths = [PREPARED / f"{name}.safetensors" for name in ("train", heldout)]
+    known = split_paths(Path("data/prepared"))
+    heldout = "valid" if "valid" in known else "test"
+    paths = [known["train"], known[heldout]]
 
     def prepare() -> tuple[Run, list[Split], str]:
         splits = [load_split(path, params.model, compute.device) for path in paths]

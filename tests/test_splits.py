@@ -1,16 +1,10 @@
-import dataclasses
-from typing import get_args
-
 import pytest
 import torch
-from annotated_types import Le
 
 from defaults import DIGITS, model_params
-from mnist_lstm.plumbing.errors import ParamsError, SplitError, TensorFileError
-from mnist_lstm.plumbing.metadata import LONGEST, PICTURES
-from mnist_lstm.plumbing.params import PrepareParams
-from mnist_lstm.splits import Split, load_split, save_split, to_input
-from mnist_lstm.tensorfile import load_tensors, save_tensors
+from mnist_lstm.plumbing.errors import ParamsError, TensorFileError
+from mnist_lstm.splits import Split, load_split, save_split, split_paths, to_input
+from mnist_lstm.tensorfile import load_tensors
 
 PARAMS = model_params()
 
@@ -51,48 +45,6 @@ def test_a_missing_file_says_which_stage_writes_it(tmp_path):
         TensorFileError, match=r"train.safetensors: no such file; the stage `prepare"
     ):
         load_split(tmp_path / "train.safetensors", PARAMS)
-
-
-IMAGES = torch.zeros(3, 28, 28).byte()
-LABELS = torch.zeros(3).byte()
-
-
-TEN = list(DIGITS)
-MANY = [str(i) for i in range(1000)]
-
-
-@pytest.mark.parametrize(
-    ("content", "classes"),
-    [
-        ({"images": IMAGES.float(), "labels": LABELS}, TEN),
-        ({"images": IMAGES, "labels": LABELS.long()}, TEN),
-        ({"images": IMAGES, "labels": LABELS.short()}, TEN),
-        ({"images": IMAGES, "labels": LABELS}, MANY),
-        ({"images": IMAGES, "labels": LABELS.short() - 1}, MANY),
-        ({"images": IMAGES, "labels": LABELS.short() + 1000}, MANY),
-        ({"images": IMAGES[0], "labels": LABELS}, TEN),
-        ({"images": IMAGES, "labels": torch.zeros(4).byte()}, TEN),
-        ({"images": IMAGES[:0], "labels": LABELS[:0]}, TEN),
-        ({"images": IMAGES[:, :0], "labels": LABELS}, TEN),
-        ({"images": IMAGES, "labels": LABELS + 10}, TEN),
-        ({"images": IMAGES, "labels": LABELS}, None),
-        ({"images": IMAGES, "labels": LABELS}, 10),
-        ({"images": IMAGES, "labels": LABELS}, "0123456789"),
-        ({"images": IMAGES, "labels": LABELS}, []),
-        ({"images": IMAGES, "labels": LABELS}, list(range(10))),
-        ({"images": IMAGES, "labels": LABELS}, ["a", "b", "a"]),
-        ({"images": IMAGES}, TEN),
-        ({"rnn.weight_ih_l0": torch.zeros(3)}, TEN),
-    ],
-)
-def test_tensors_of_another_form_are_refused_by_name(tmp_path, content, classes):
-    path = tmp_path / "x.safetensors"
-    save_tensors(path, content, {"classes": classes})
-    with pytest.raises(SplitError) as caught:
-        load_split(path, PARAMS)
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: no prepared split: found ")
-    assert "expected images uint8 [N x L x Q], their labels [N], uint8" in line
 
 
 @pytest.mark.parametrize(("n_class", "n_byte"), [(2, 1), (256, 1), (257, 2), (1000, 2)])
@@ -138,14 +90,10 @@ def test_all_that_does_not_fit_is_told_at_once(split, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("picture", [None, "no such way", ["mnist"]])
-def test_images_that_were_made_in_no_known_way_are_refused(split, tmp_path, picture):
-    save_split(dataclasses.replace(split, picture=picture), tmp_path / "x")
-    with pytest.raises(SplitError, match="x: no prepared split: its images were made in"):
-        load_split(tmp_path / "x", model_params())
-
-
-def test_a_file_may_say_what_the_parameters_allow():
-    fields = PrepareParams.model_fields
-    assert get_args(fields["picture"].annotation) == PICTURES
-    assert Le(LONGEST) in fields["height"].metadata
+def test_the_validation_split_is_found_where_one_was_held_out(split, tmp_path):
+    for names in (["train", "test"], ["train", "valid", "test"]):
+        for name in names:
+            save_split(split, tmp_path / f"{name}.safetensors")
+        found = split_paths(tmp_path)
+        assert list(found) == names
+        assert all(path.exists() for path in found.values())

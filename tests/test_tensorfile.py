@@ -1,4 +1,3 @@
-import json
 import pickle
 import re
 from pathlib import Path
@@ -7,10 +6,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from defaults import model_params
-from mnist_lstm.model import load_model
-from mnist_lstm.plumbing.errors import TensorFileError, UserError
-from mnist_lstm.splits import load_split
+from mnist_lstm.plumbing.errors import TensorFileError
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 CONTENT = {"a": torch.arange(6).reshape(2, 3), "b": torch.tensor(1.5)}
@@ -46,12 +42,13 @@ def test_every_save_writes_the_same_bytes_and_says_that_pytorch_did(path):
         assert file.metadata()["format"] == "pt"
 
 
-def test_any_cut_and_any_flipped_bit_is_refused_by_name(path):
+def test_a_cut_and_a_flipped_bit_are_refused_by_name(path):
     good = path.read_bytes()
-    damages = [good[:n] for n in range(len(good))]
-    for i in range(8 * len(good)):
+    length = 8 + int.from_bytes(good[:8], "little")
+    damages = [good[:n] for n in (0, 7, length // 2, length, len(good) - 1)]
+    for place in (0, 9, good.index(b"0.1"), good.index(b"sha256"), length, len(good) - 1):
         content = bytearray(good)
-        content[i // 8] ^= 1 << i % 8
+        content[place] ^= 1
         damages.append(content)
     for content in damages:
         path.write_bytes(content)
@@ -59,12 +56,6 @@ def test_any_cut_and_any_flipped_bit_is_refused_by_name(path):
             load_tensors(path, writer="train")
         (line,) = str(caught.value).splitlines()
         assert line.startswith(f"{path}: ")
-
-
-def test_a_folder_in_its_place_is_refused_by_name(tmp_path):
-    with pytest.raises(TensorFileError) as caught:
-        load_tensors(tmp_path, writer="train")
-    assert str(caught.value).startswith(f"{tmp_path}: ")
 
 
 @pytest.mark.parametrize(
@@ -89,53 +80,14 @@ def test_a_foreign_file_is_refused_by_name(path, content, found):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def _deep(depth):
-    return "[" * depth + "]" * depth
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        _deep(10_000),
-        _deep(100_000),
-        '{"a": ' * 10_000 + "1" + "}" * 10_000,
-        '{"sha256": ' + _deep(900) + "}",
-        '{"sha256": "\\ud800"}',
-        "9" * 10_000,
-        "NaN",
-        "{}",
-        '"a"',
-    ],
-)
-def test_metadata_of_any_form_are_refused_by_name(path, metadata):
-    path.write_bytes(safetensors.torch.save(CONTENT, {"metadata": metadata}))
-    with pytest.raises(TensorFileError) as caught:
-        load_tensors(path, writer="train")
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: ")
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3)])
-@pytest.mark.parametrize(
-    "dtype", ["bool", "int8", "uint16", "float16", "bfloat16", "complex64", "float8_e5m2"]
-)
+@pytest.mark.parametrize("shape", [(), (2, 0, 3), (2, 3)])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "bfloat16", "complex64"])
 def test_tensors_of_every_type_come_back(path, dtype, shape):
     values = torch.zeros(shape).to(getattr(torch, dtype))
     save_tensors(path, {"a": values}, {})
     tensors, _ = load_tensors(path, writer="train")
     assert (tensors["a"].dtype, tensors["a"].shape) == (values.dtype, values.shape)
     assert path.read_bytes()
-
-
-@pytest.mark.parametrize("dtype", ["F4", "F8_E8M0", "F6_E2M3", "C64", "I4", "nonsense"])
-def test_tensors_of_a_type_that_is_not_used_here_are_refused_by_name(path, dtype):
-    header = {"a": {"dtype": dtype, "shape": [8], "data_offsets": [0, 8]}}
-    content = json.dumps(header).encode()
-    path.write_bytes(len(content).to_bytes(8, "little") + content + bytes(8))
-    with pytest.raises(TensorFileError) as caught:
-        load_tensors(path, writer="train")
-    (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{path}: ")
 
 
 def test_what_was_read_stays_whatever_becomes_of_the_file(path):
@@ -145,18 +97,6 @@ def test_what_was_read_stays_whatever_becomes_of_the_file(path):
         file.write(b"\xff" * path.stat().st_size)
         file.truncate(1)
     assert torch.equal(tensors["a"], CONTENT["a"])
-
-
-def test_names_that_a_file_gives_cannot_forge_a_line(path):
-    save_tensors(path, {"a\nerror: b\x1b[31m": torch.zeros(1)}, {"model": {"x\ny": 1}})
-    for load in (
-        lambda: load_split(path, model_params()),
-        lambda: load_model(path, model_params()),
-    ):
-        with pytest.raises(UserError) as caught:
-            load()
-        (line,) = str(caught.value).splitlines()
-        assert line.isprintable()
 
 
 def test_nothing_in_the_project_unpickles():

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_lstm.plumbing.errors import ParamsError, SplitError
-from mnist_lstm.plumbing.metadata import are_classes, is_picture
+from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.params import ModelParams
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 
@@ -33,6 +32,10 @@ class Split:
     def take(self, indices: Tensor) -> "Split":
         """Return the images and labels at ``indices`` (int64 [M])."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def names(self, labels: Tensor) -> list[str]:
+        """Return the name of the class of each of ``labels`` (int64 [M], on any device)."""
+        return [self.classes[label] for label in labels.tolist()]
 
     def batches(
         self, size: int, order: Tensor | None = None, start: int = 0
@@ -60,9 +63,18 @@ def to_input(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def split_paths(folder: Path) -> dict[str, Path]:
+    """Return the file of each split in ``folder``; ``valid`` only where it was held out."""
+    paths = {name: folder / f"{name}.safetensors" for name in ("train", "valid", "test")}
+    if not paths["valid"].exists():
+        del paths["valid"]
+    return paths
+
+
 def save_split(split: Split, path: Path) -> None:
     """Write ``split`` to ``path``, labels in as few bytes as they need."""
-    labels = split.labels.to(_label_type(split.classes))
+    few = len(split.classes) <= 256
+    labels = split.labels.to(torch.uint8 if few else torch.int16)
     tensors = {"images": split.images, "labels": labels}
     metadata: dict = {"classes": split.classes, "picture": split.picture}
     if split.greys:
@@ -77,47 +89,28 @@ def load_split(
 
     Raises:
         TensorFileError: no such file, or damaged.
-        SplitError: not the tensors that :func:`save_split` writes.
         ParamsError: the model cannot read these images or tell these classes.
     """
     tensors, metadata = load_tensors(path, writer="prepare")
-    classes, picture = metadata.get("classes"), metadata.get("picture")
-    if not are_classes(classes) or not _is_split(tensors, classes):
-        found = {name: (v.dtype, list(v.shape)) for name, v in tensors.items()}
-        raise SplitError.of(path, found, classes)
-    if not is_picture(picture):
-        raise SplitError.picture(path, picture)
     split = Split(
         tensors["images"],
         tensors["labels"].long(),
-        tuple(classes),
-        picture,
+        tuple(metadata["classes"]),
+        metadata["picture"],
         metadata.get("greys", {}),
     )
+    q, n_class = split.images.shape[2], len(split.classes)
     misfits = []
-    if params.xdim != (q := split.images.shape[2]):
-        misfits.append(ParamsError.width(q, path, params.xdim))
-    if params.ydim != (n_class := len(classes)):
-        misfits.append(ParamsError.classes(n_class, path, params.ydim))
+    if params.xdim != q:
+        misfits.append(
+            f"params.yaml: model.xdim must be {q}, the width of the images in {path}, "
+            f"got {params.xdim}"
+        )
+    if params.ydim != n_class:
+        misfits.append(
+            f"params.yaml: model.ydim must be {n_class}, the number of classes in {path}, "
+            f"got {params.ydim}"
+        )
     if misfits:
-        raise ParamsError(*map(str, misfits))
+        raise ParamsError(*misfits)
     return split.to(torch.device(device))
-
-
-def _label_type(classes: Sequence[str]) -> torch.dtype:
-    return torch.uint8 if len(classes) <= 256 else torch.int16
-
-
-def _is_split(tensors: dict[str, Tensor], classes: Sequence[str]) -> bool:
-    """Say whether these are uint8 images [N x L x Q], none empty, and their labels [N]."""
-    if tensors.keys() != {"images", "labels"}:
-        return False
-    images, labels = tensors["images"], tensors["labels"]
-    return (
-        images.dtype == torch.uint8
-        and labels.dtype == _label_type(classes)
-        and images.dim() == 3
-        and labels.shape == images.shape[:1]
-        and images.numel() > 0
-        and 0 <= int(labels.min()) <= int(labels.max()) < len(classes)
-    )

@@ -1,16 +1,17 @@
-"""How results are written as text: JSON and CSV, floats to six decimals.
+"""Results as text: JSON and CSV, floats to six decimals; written, and read back.
 
 What stands here decides the bytes of metrics and tables.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
-
-if TYPE_CHECKING:  # half a second, and only some stages write tables
-    import pandas as pd
 
 # Six decimals tell apart any two accuracies here (1 in 70,000 is 1.4e-5), and keep a
 # rounding difference in the last bit of a float out of the metrics.
@@ -23,10 +24,45 @@ def write_json(path: Path, value: dict) -> None:
     write_bytes(path, text.encode())
 
 
-def write_csv(path: Path, table: "pd.DataFrame") -> None:
+def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write ``table`` without its index, lines ending in LF."""
     text = table.round(_DECIMALS).to_csv(index=False, lineterminator="\n")
     write_bytes(path, text.encode())
+
+
+def read_predictions(path: Path, actual: Sequence[str]) -> pd.DataFrame:
+    """Return class, predicted class and its probability, a row a test image.
+
+    A class is its name as it is spelt: "01", "NA" and "True" are no values.
+
+    Args:
+        path: what ``evaluate`` wrote.
+        actual: the class of each test image.
+
+    Raises:
+        UserError: these are predictions of other images.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if table.actual.to_list() != list(actual):
+        raise UserError(f"{path}: not of these test images; run `dvc repro evaluate`")
+    return table.astype({"probability": float})
+
+
+def read_metrics(path: Path, predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return accuracy and loss of each split, as ``evaluate`` wrote them to ``path``.
+
+    Raises:
+        UserError: the test accuracy is not that of the ``predictions``.
+    """
+    metrics = json.loads(path.read_text())
+    found = metrics["test"]["accuracy"]
+    right = (predictions.actual == predictions.predicted).mean()
+    if abs(found - right) > 10**-_DECIMALS:
+        raise UserError(
+            f"{path}: the test accuracy is {found}, that of the predictions {right:.6f}; "
+            "run `dvc repro evaluate`"
+        )
+    return metrics
 
 
 def _rounded(value: Any) -> Any:

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError
-from mnist_lstm.plumbing.files import read_regular, write_bytes
-
-_MAX_BYTES = 2**36  # above any model and any split that memory would hold
+from mnist_lstm.plumbing.files import write_bytes
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
@@ -43,24 +41,26 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
         TensorFileError: no such file, no safetensors, or bytes that changed since.
     """
     try:
-        # Read whole, not mapped: another may write to the file, or cut it, later on.
-        content = read_regular(path, _MAX_BYTES)
+        content = path.read_bytes()  # not mapped: another may cut the file later on
+    except FileNotFoundError:
+        raise TensorFileError(
+            f"{path}: no such file; the stage `{writer}` writes it"
+        ) from None
+    try:
         tensors = safetensors.torch.load(content)
         about = _header(content)[0]["__metadata__"]
         metadata = json.loads(about["metadata"])
         changed = metadata.pop("sha256") != _checksum(tensors, metadata)
         changed |= about.get("format") != "pt"
-    except FileNotFoundError:
-        raise TensorFileError.missing(path, writer) from None
-    except OSError as error:
-        raise TensorFileError.damaged(path, error.strerror) from None
     except safetensors.SafetensorError as error:
-        raise TensorFileError.damaged(path, error) from None
+        raise TensorFileError(f"{path}: damaged, or no safetensors file: {error}") from None
     # Metadata that are not ours; types of tensors that PyTorch has not; RecursionError.
     except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):
-        raise TensorFileError.foreign(path, writer) from None
+        raise TensorFileError(
+            f"{path}: safetensors without the checksum that the stage `{writer}` adds"
+        ) from None
     if changed:
-        raise TensorFileError.changed(path)
+        raise TensorFileError(f"{path}: damaged: it does not match its own checksum")
     return tensors, metadata
 
 

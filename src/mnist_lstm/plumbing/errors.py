@@ -6,8 +6,7 @@ stage. Each says in one line what was found, where, and what to do.
 
 import errno
 import os
-import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -104,16 +103,6 @@ class ParamsError(UserError):
         which = f"class {some} has" if len(names) == 1 else f"classes {some} have"
         return cls.of("prepare.valid_size", f"0, for {which} one train image", str(got))
 
-    @classmethod
-    def width(cls, q: int, path: Path, got: int) -> Self:
-        """The model cannot read the images."""
-        return cls.of("model.xdim", f"{q}, the width of the images in {path}", str(got))
-
-    @classmethod
-    def classes(cls, n_class: int, path: Path, got: int) -> Self:
-        """The model cannot tell the classes."""
-        return cls.of("model.ydim", f"{n_class}, the number of classes in {path}", str(got))
-
 
 class ImageFolderError(UserError):
     """Own images that cannot be trained on: what is wrong, a line each."""
@@ -135,75 +124,8 @@ class ImageFolderError(UserError):
         )
 
 
-class OutputError(UserError):
-    """What an earlier stage writes is missing or damaged."""
-
-    @classmethod
-    def missing(cls, path: Path, writer: str) -> Self:
-        """No such file; ``writer`` is the stage that writes it."""
-        return cls(f"{path}: no such file; the stage `{writer}` writes it")
-
-    @classmethod
-    def lacks(cls, path: Path, key: str, writer: str) -> Self:
-        """Not the JSON that ``writer`` writes: it has no ``key``."""
-        return cls(f"{path}: no {key} in it; the stage `{writer}` writes it")
-
-    @classmethod
-    def figure(
-        cls, path: Path, key: str, found: object, expected: str, writer: str
-    ) -> Self:
-        """A figure that ``key`` cannot have."""
-        return cls(
-            f"{path}: {key} is {printable(reprlib.repr(found), 40)}, expected {expected}; "
-            f"the stage `{writer}` writes it"
-        )
-
-
-class TensorFileError(OutputError):
+class TensorFileError(UserError):
     """A file of tensors that is missing or damaged."""
-
-    @classmethod
-    def damaged(cls, path: Path, reason: object) -> Self:
-        """No safetensors, or no whole one."""
-        return cls(f"{path}: damaged, or no safetensors file: {reason}")
-
-    @classmethod
-    def foreign(cls, path: Path, writer: str) -> Self:
-        """Safetensors that this project did not write."""
-        return cls(
-            f"{path}: safetensors without the checksum that the stage `{writer}` adds"
-        )
-
-    @classmethod
-    def changed(cls, path: Path) -> Self:
-        """Bytes that changed since the file was written."""
-        return cls(f"{path}: damaged: it does not match its own checksum")
-
-    @classmethod
-    def other_run(cls, path: Path) -> Self:
-        """A checkpoint of another run, in this run's folder."""
-        return cls(f"{path}: of another run")
-
-
-class SplitError(UserError):
-    """A file whose tensors are no prepared split."""
-
-    @classmethod
-    def of(cls, path: Path, found: dict, classes: object) -> Self:
-        """Other tensors, or other labels, than a split has."""
-        return cls(
-            f"{path}: no prepared split: found {found} and classes "
-            f"{reprlib.repr(classes)}, expected images uint8 [N x L x Q], their labels "
-            "[N], uint8 or above 256 classes int16, and the names of the classes"
-        )
-
-    @classmethod
-    def picture(cls, path: Path, found: object) -> Self:
-        """No way in which a picture becomes an image."""
-        return cls(
-            f"{path}: no prepared split: its images were made in the way "
-            f"{reprlib.repr(found)}; the stage `prepare` writes it"
-        )
 
 
 class ModelError(UserError):
@@ -255,43 +177,6 @@ class ExportError(UserError):
         return cls(
             f"{path}: {size:,} bytes of weights, ONNX has room for {most:,}; "
             "lower model.hdim or model.n_layer in params.yaml"
-        )
-
-
-class TableError(OutputError):
-    """A table that is missing or damaged."""
-
-    @classmethod
-    def damaged(cls, path: Path, reason: object, writer: str) -> Self:
-        """No CSV."""
-        return cls(f"{path}: not a table: {one_line(reason)}; see stage `{writer}`")
-
-    @classmethod
-    def incomplete(
-        cls, path: Path, expected: Sequence[str], rows: int, found: Iterable, writer: str
-    ) -> Self:
-        """Columns or values are missing."""
-        return cls(
-            f"{path}: incomplete table, expected columns {', '.join(expected)}; found "
-            f"{rows} rows of {', '.join(map(str, found))}; the stage `{writer}` writes it"
-        )
-
-    @classmethod
-    def value(
-        cls, path: Path, line: int, column: str, found: str, expected: str, writer: str
-    ) -> Self:
-        """A value that this column cannot have there."""
-        return cls(
-            f"{path}: line {line}: {column} is {printable(repr(found), 40)}, expected "
-            f"{expected}; the stage `{writer}` writes it"
-        )
-
-    @classmethod
-    def length(cls, path: Path, rows: int, images: int, writer: str) -> Self:
-        """More or fewer rows than there are test images."""
-        return cls(
-            f"{path}: {rows:,} rows for {images:,} test images; the stage `{writer}` "
-            "writes it"
         )
 
 

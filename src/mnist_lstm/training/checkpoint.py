@@ -8,12 +8,10 @@ its bits depend on.
 import hashlib
 import json
 import math
-import re
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -24,35 +22,16 @@ from mnist_lstm.plumbing.inputs import refuse_changes
 from mnist_lstm.plumbing.script import Request, Stopped
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 from mnist_lstm.training.distributed import ALONE, Workers
+from mnist_lstm.training.loop import Run
 
 _KEPT = 2  # so that there is another where the newest is damaged
 _SHARE = 0.005  # of the time, at most, goes into saving
-_FIRST = (
-    0.2  # seconds until the first checkpoint; from its cost follows when the next is due
-)
+_FIRST = 0.2  # seconds until the first; what it costs says when the next is due
 _LONGEST = 50.0  # seconds between two checkpoints: a kill costs no more than a minute
 _GRACE = 0.5  # seconds in which the signal that ended another worker comes here, too
 _FINISHED = "finished"  # marks the folder of a run that wrote its results
 _PARTS = ("params", "data", "code", "machine")
-_KEY = re.compile("-".join(["[0-9a-f]{12}"] * len(_PARTS)))
-
-
-class Resumable(Protocol):
-    """What can be saved between two steps, and gone back to."""
-
-    @property
-    def position(self) -> str:
-        """Where it stands, in words."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict]:
-        """Return tensors, and what JSON can say."""
-
-    def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
-        """Go back to where :meth:`state` was taken.
-
-        Raises:
-            ValueError: no state of this run; nothing has changed.
-        """
+_KEY = "-".join(["[0-9a-f]" * 12] * len(_PARTS))  # a pattern of folder names
 
 
 def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
@@ -84,7 +63,7 @@ class Checkpointer:
     the run is saved. A thread writes each checkpoint from a copy, while the run goes on.
     """
 
-    def __init__(self, folder: Path, run: Resumable, workers: Workers = ALONE):
+    def __init__(self, folder: Path, run: Run, workers: Workers = ALONE):
         self.folder = folder
         self.run = run
         self.workers = workers  # of which the first saves
@@ -161,7 +140,7 @@ class Checkpointer:
         saved = self._saved()
         number = int(saved[-1].stem) + 1 if saved else 0
         path = self.folder / f"{number:08}.safetensors"
-        save_tensors(path, tensors, metadata | {"key": self.folder.name})
+        save_tensors(path, tensors, metadata)
         for old in self._saved()[:-_KEPT]:
             remove(old)
         now = time.monotonic()
@@ -196,29 +175,19 @@ class Checkpointer:
         saved = self._saved()
         for path in reversed(saved):
             try:
-                self._restore(path)
+                state = load_tensors(path, writer="train")
             except TensorFileError as error:
                 print(f"warning: skipping a checkpoint: {error}", file=sys.stderr)
                 remove(path)
-            else:
-                print(f"resuming from {self.run.position}", flush=True)
-                return
+                continue
+            self.run.restore(*state)
+            print(f"resuming from {self.run.position}", flush=True)
+            return
         if saved:
             print("starting from scratch: no checkpoint is whole", flush=True)
         elif changed := self._changed():
-            print(
-                f"starting from scratch: changed since the last checkpoint: {changed}",
-                flush=True,
-            )
-
-    def _restore(self, path: Path) -> None:
-        tensors, metadata = load_tensors(path, writer="train")
-        try:
-            if metadata.pop("key", None) != self.folder.name:
-                raise ValueError
-            self.run.restore(tensors, metadata)
-        except ValueError:
-            raise TensorFileError.other_run(path) from None
+            what = f"changed since the last checkpoint: {changed}"
+            print(f"starting from scratch: {what}", flush=True)
 
     def _saved(self) -> list[Path]:
         """Return this run's checkpoints, the oldest first."""
@@ -226,9 +195,7 @@ class Checkpointer:
 
     def _others(self) -> list[Path]:
         """Return the folders of other runs; what bears another name is the user's own."""
-        folders = self.folder.parent.glob("*-*-*-*")
-        others = [path for path in folders if path.name != self.folder.name]
-        return [path for path in others if _KEY.fullmatch(path.name) and path.is_dir()]
+        return [p for p in self.folder.parent.glob(_KEY) if p.name != self.folder.name]
 
     def _changed(self) -> str:
         """Return in which parts the key of the newest run that died differs, if any did."""

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 from collections.abc import Generator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +24,6 @@ from mnist_lstm.training.cudagraph import GraphedStep, Step
 from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers
 from mnist_lstm.training.muon import make_optimizer
 from mnist_lstm.training.optimizer import learning_rate, update_ema
-from mnist_lstm.training.validity import are_of_form, is_history, is_within
 
 Row = dict[str, float]
 _PROBE = 32  # images of the fingerprint
@@ -254,17 +252,6 @@ class Run:
             DivergedError: nothing to go on from.
         """
         self.check()
-        tensors = self._lasting()
-        if self.order is not None:
-            tensors["order"] = self.order
-        if self.losses:
-            tensors["losses"] = torch.stack(self.losses)
-        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
-        # A copy: a thread writes it while the run goes on.
-        return tensors, {"epoch": self.epoch, "history": list(self.history)}
-
-    def _lasting(self) -> dict[str, Tensor]:
-        """Return the tensors of the state that it has at any time."""
         tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
         if self.ema_model is not self.model:
             ema = self.ema_model.state_dict()
@@ -275,25 +262,18 @@ class Run:
         tensors["generator.cpu"] = torch.get_rng_state()
         if torch.cuda.is_initialized():
             tensors["generator.cuda"] = torch.cuda.get_rng_state()
-        return tensors
+        if self.order is not None:
+            tensors["order"] = self.order
+        if self.losses:
+            tensors["losses"] = torch.stack(self.losses)
+        tensors |= {f"logits.{name}": torch.cat(v) for name, v in self.logits.items() if v}
+        # A copy: a thread writes it while the run goes on.
+        return tensors, {"epoch": self.epoch, "history": list(self.history)}
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
-        """Go back to where :meth:`state` was taken.
-
-        Raises:
-            ValueError: no state of this run; nothing has changed.
-        """
-        epoch: Any = metadata.get("epoch")
-        history: Any = metadata.get("history")
-        logits = [f"logits.{name}" for name in self.logits]
-        if not (
-            is_history(epoch, history, self.params.epochs)
-            and are_of_form(self._lasting(), tensors)
-            and is_within(epoch, tensors, logits, self.model.params.ydim, self.params)
-        ):
-            raise ValueError
+        """Go back to where :meth:`state` was taken."""
         device = next(self.model.parameters()).device
-        self.epoch, self.history = epoch, list(history)
+        self.epoch, self.history = metadata["epoch"], list(metadata["history"])
         self.generator.set_state(tensors["generator.order"])
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors:
