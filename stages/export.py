@@ -45,20 +45,21 @@ def main() -> None:
         train=params.train,
         augment=params.augment,
         picture=test.picture,
+        n_parameter=sum(values.numel() for values in model.parameters()),
         shape=(test.images.shape[1], test.images.shape[2]),
         classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},
         metrics=metrics,
         predictions=table,
     )
-    data = page_data(model, splits["train"], test, table, metrics["test"]["accuracy"])
+    data = page_data(model, splits["train"], test, table, facts)
     write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
     save_onnx(model, MODELS / "model.onnx")
     write_bytes(MODELS / "README.md", model_card(facts).encode())
 
 
 def page_data(
-    model: LSTMClassifier, train: Split, test: Split, table: pd.DataFrame, accuracy: float
+    model: LSTMClassifier, train: Split, test: Split, table: pd.DataFrame, facts: Facts
 ) -> dict:
     """Return all that the page knows: the model, its accuracy, and images to click."""
     numbers = {name: number for number, name in enumerate(test.classes)}
@@ -71,7 +72,7 @@ def page_data(
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
     _, height, width = test.images.shape
     return {
-        "accuracy": accuracy,
+        "accuracy": facts.metrics["test"]["accuracy"],
         "classes": test.classes,
         "dark": page.is_dark(train.images),
         "examples": images(test, one_of_each),
@@ -81,7 +82,7 @@ def page_data(
         "n_test": len(test),
         "n_wrong": len(wrong),
         "picture": test.picture,
-        "parameters": sum(values.numel() for values in model.parameters()),
+        "parameters": facts.n_parameter,
         "weights": page.encode_weights(model, to_input(test.images[:N_CHECKED])),
         "width": width,
     }

@@ -46,12 +46,17 @@ def imported(path):
 
 
 def closure(path):
-    """Return ``path`` and all of the project that it imports, directly or not."""
+    """Return ``path`` and all of the project that it imports, directly or not.
+
+    A template beside a module, under its name, is a part of it.
+    """
     seen, todo = set(), {path}
     while todo:
         seen |= todo
         todo = set.union(*(imported(file) for file in todo)) - seen
-    return seen
+    return seen | {
+        file for path in seen for file in path.parent.glob(f"{path.stem}.*.jinja")
+    }
 
 
 def code(deps):

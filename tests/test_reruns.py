@@ -99,7 +99,7 @@ EDITS = {
         ["describe"],
     ),
     "a sentence of the model card": (
-        "src/mnist_lstm/card.py",
+        "src/mnist_lstm/card.md.jinja",
         "Nobody has tested it for bias.",
         "Nobody has tested it for bias yet.",
         ["export"],
