@@ -84,7 +84,7 @@ EDITS = {
         "src/mnist_lstm/tables.py",
         "_DECIMALS = 6",
         "_DECIMALS = 5",
-        ["describe", "train", "evaluate"],
+        ["describe", *TRAIN_ON],
     ),
     "the model": (
         "src/mnist_lstm/model.py",
