@@ -21,12 +21,12 @@ from sklearn.datasets import load_digits
 from mnist_lstm.plumbing.errors import UserError
 
 LOCK = Path("dvc.lock")
-SMALL = {
+SMALL: dict[str, dict] = {
     "data": {"name": "digits"},
     "model": {"hdim": 16},
     "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"},
 }
-EVERYTHING = {
+EVERYTHING: dict[str, dict] = {
     "data": {"name": "digits"},
     "prepare": {"valid_size": 200},
     "model": {"hdim": 16, "dropout": 0.2, "init": "keras"},
@@ -55,7 +55,7 @@ def main() -> None:
             draw_own_images(folder / "own" / "train")
         for name, changes in RUNS.items():
             with ThreadPoolExecutor() as pool:
-                head, here = pool.map(lambda f: run(f, changes), folders.values())
+                head, here = pool.map(run, folders.values(), [changes] * 2)
             moved = sorted(p for p in head | here if head.get(p) != here.get(p))
             if moved:
                 raise UserError(f"{name}: not the same: {', '.join(moved)}")
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def refuse_other_changes() -> None:
-    """Refuse what is no edit of the code: other parameters, outputs that are not the lock's.
+    """Refuse what is no edit of the code: other parameters, or outputs of another run.
 
     Raises:
         UserError: names them.
