@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import torch
 
+import pages
 import speed
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
@@ -32,13 +34,13 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(found_here))
         return
-    found: dict[tuple[int, int], list[dict]] = {pair: [] for pair in PAIRS}
+    rows = []
     for _ in range(ROUNDS):
         for shards, workers in PAIRS:
-            found[shards, workers].append(run(shards, workers))
-            print(shards, workers, found[shards, workers][-1], flush=True)
-    rows = [summary(*pair, rounds) for pair, rounds in found.items()]
-    result = speed.versions() | {"precision": found[1, 1][0]["precision"], "rows": rows}
+            rows.append({"shards": shards, "workers": workers} | run(shards, workers))
+            print(rows[-1], flush=True)
+    found = pd.DataFrame(rows).groupby(["shards", "workers"], sort=False).median()
+    result = speed.versions() | {"rows": found.reset_index().to_dict("records")}
     path = speed.RESULTS / f"workers-{result['machine']}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(table(result))
@@ -86,28 +88,25 @@ def measure(shards: int) -> dict:
         "step": median(steps[1:]),
         "gather": median(waited[1:]) if waited else 0.0,
         "received": 4 * gradient * others,  # bytes a worker and step
-        "precision": compute.precision,
     }
-
-
-def summary(shards: int, workers: int, rounds: list[dict]) -> dict:
-    """Return the median of what ``rounds`` measured."""
-    found = {key: median(r[key] for r in rounds) for key in ("step", "gather", "received")}
-    return {"shards": shards, "workers": workers} | found
 
 
 def table(result: dict) -> str:
     """Return the figures as a table in Markdown."""
     alone = result["rows"][0]["step"]
-    lines = ["| shards | workers | a step | to one worker | gathering | received |"]
-    lines.append("| --- | --- | --- | --- | --- | --- |")
-    for row in result["rows"]:
-        ratio, share = row["step"] / alone, row["gather"] / row["step"]
-        lines.append(
-            f"| {row['shards']} | {row['workers']} | {row['step']:.2f} s | {ratio:.2f} "
-            f"| {share:.0%} | {row['received'] / 1e6:.1f} MB |"
-        )
-    return "\n".join(lines)
+    return pages.markdown(
+        [
+            {
+                "shards": row["shards"],
+                "workers": row["workers"],
+                "a step": f"{row['step']:.2f} s",
+                "to one worker": f"{row['step'] / alone:.2f}",
+                "gathering": f"{row['gather'] / row['step']:.0%}",
+                "received": f"{row['received'] / 1e6:.1f} MB",
+            }
+            for row in result["rows"]
+        ]
+    )
 
 
 if __name__ == "__main__":
