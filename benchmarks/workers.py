@@ -1,7 +1,8 @@
 """What a training step costs on several workers: ``python benchmarks/workers.py``.
 
 Steps of the default model, for numbers of shards and of workers in turn, so that a slow
-minute falls on all. Writes ``results/workers-<machine>.json`` and prints a table.
+minute falls on all. Prints medians and writes ``results/workers-<machine>.json``: seconds,
+and bytes that a worker receives in a step.
 """
 
 import json
@@ -15,7 +16,6 @@ from statistics import median
 import pandas as pd
 import torch
 
-import pages
 import speed
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
@@ -40,10 +40,10 @@ def main() -> None:
             rows.append({"shards": shards, "workers": workers} | run(shards, workers))
             print(rows[-1], flush=True)
     found = pd.DataFrame(rows).groupby(["shards", "workers"], sort=False).median()
+    print(found.assign(to_one=found.step / found.step.iloc[0]).round(3))
     result = speed.versions() | {"rows": found.reset_index().to_dict("records")}
     path = speed.RESULTS / f"workers-{result['machine']}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
-    print(table(result))
 
 
 def run(shards: int, workers: int) -> dict:
@@ -87,26 +87,8 @@ def measure(shards: int) -> dict:
     return {
         "step": median(steps[1:]),
         "gather": median(waited[1:]) if waited else 0.0,
-        "received": 4 * gradient * others,  # bytes a worker and step
+        "received": 4 * gradient * others,
     }
-
-
-def table(result: dict) -> str:
-    """Return the figures as a table in Markdown."""
-    alone = result["rows"][0]["step"]
-    return pages.markdown(
-        [
-            {
-                "shards": row["shards"],
-                "workers": row["workers"],
-                "a step": f"{row['step']:.2f} s",
-                "to one worker": f"{row['step'] / alone:.2f}",
-                "gathering": f"{row['gather'] / row['step']:.0%}",
-                "received": f"{row['received'] / 1e6:.1f} MB",
-            }
-            for row in result["rows"]
-        ]
-    )
 
 
 if __name__ == "__main__":
