@@ -8,7 +8,8 @@ then is kept, and the rest go on.
 A bare machine needs PyTorch 2.11 or later, torchvision, NumPy, safetensors, tqdm, requests,
 pytest, pydantic and ruamel.yaml, and ``data/raw`` and ``data/prepared`` as the stages write
 them, but no network and no DVC. What it lacks may be carried there, ``pip install
---target=carried pydantic ruamel.yaml``: ``PYTHONPATH=src:carried python tools/cuda_check.py``.
+--target=carried pydantic ruamel.yaml``:
+``PYTHONPATH=src:carried python tools/cuda_check.py``.
 ``--rehearse`` runs the same on the CPU with few images, and writes nothing.
 """
 # ruff: noqa: E402 - modules are imported once they can be
