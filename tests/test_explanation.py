@@ -12,10 +12,8 @@ from mnist_lstm.model import LSTMClassifier
 
 MODELS = [
     {},
-    {"hdim": 16, "n_layer": 1},
     {"hdim": 8, "n_layer": 5, "init": "keras", "dropout": 0.5},
     {"xdim": 1, "hdim": 1, "ydim": 2, "n_layer": 1},
-    {"xdim": 3, "hdim": 500, "ydim": 1000, "n_layer": 3},
 ]
 
 
@@ -58,11 +56,6 @@ def test_the_default_has_the_formula_that_people_look_for():
     assert layer_formula(rnn, 1) == "4 x 256 x (256 + 256 + 2)"
 
 
-def test_keras_counts_2048_fewer():
-    text = told(make({}))
-    assert "counts 2,048 parameters fewer: 819,722." in text
-
-
 def test_the_order_of_the_gates_is_found_and_not_typed(model, monkeypatch):
     reversed_order = explanation.ORDER[::-1]
     monkeypatch.setattr(explanation, "ORDER", reversed_order)
@@ -82,13 +75,6 @@ def test_what_is_the_same_differs_by_nothing_and_what_is_not_does(model):
     assert number(text, "passed on, by") > 1e-5
     assert number(text, "with batch_first=True by") == 0
     assert number(text, "output of the last one by") > 0
-
-
-def test_layers_come_before_the_batch_in_hn(model):
-    k, d = model.params.n_layer, model.params.hdim
-    text = told(model)
-    assert f"{k + 1} images, x [{k + 1}, 20, {model.params.xdim}]" in text
-    assert f"rnn_out [{k + 1}, 20, {d}], hn [{k}, {k + 1}, {d}] and cn [{k}," in text
 
 
 def test_a_second_softmax_has_a_floor_that_no_answer_gets_below():
