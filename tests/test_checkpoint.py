@@ -15,7 +15,7 @@ from defaults import ALL_ON, augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.errors import RefusedError
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 from mnist_lstm.training import checkpoint
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
@@ -200,14 +200,14 @@ def test_it_saves_what_the_run_was_at_the_time(checkpointer):
 
 def test_what_goes_wrong_as_a_checkpoint_is_written_ends_the_run(checkpointer, monkeypatch):
     def refuse(*_):
-        raise RefusedError("disk full")
+        raise UserError("disk full")
 
     monkeypatch.setattr(checkpoint, "save_tensors", refuse)
     with checkpointer:
         checkpointer.save()
         while not checkpointer.written.done():
             time.sleep(0.01)
-        with pytest.raises(RefusedError, match="disk full"):
+        with pytest.raises(UserError, match="disk full"):
             checkpointer.save_if_due()
 
 

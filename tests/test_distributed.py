@@ -20,7 +20,7 @@ from mnist_lstm.device import make_deterministic
 from mnist_lstm.evaluation import compute_logits
 from mnist_lstm.model import LSTMClassifier
 from mnist_lstm.plumbing.environment import number_from
-from mnist_lstm.plumbing.errors import VariableError
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training import distributed
 from mnist_lstm.training.distributed import Workers
@@ -175,7 +175,7 @@ def test_one_worker_imports_nothing_of_torch_distributed():
             marks=pytest.mark.long,
         ),
         ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
-        (2, {"lr": -1.0}, "train.lr must be a number > 0 and < 1e37, got -1.0"),
+        (2, {"lr": -1.0}, "train.lr must be greater than 0, got -1.0"),
     ],
 )
 def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, params, says):
@@ -190,12 +190,12 @@ def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, para
 
 
 @pytest.mark.parametrize("name", ["TRAIN_WORKERS", "TRAIN_TIMEOUT"])
-@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "9" * 20, "9" * 5000, "\u00b2"])
+@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "9" * 20, "\u00b2"])
 def test_a_variable_that_holds_no_such_number_is_named_in_one_line(
     monkeypatch, name, value
 ):
     monkeypatch.setenv(name, value)
-    with pytest.raises(VariableError) as refused:
+    with pytest.raises(UserError) as refused:
         number_from(name, default=1, most=604800)
     assert str(refused.value).startswith(f"{name} must be a number from 1 to 604800, got '")
     assert len(str(refused.value)) < 100
@@ -203,7 +203,7 @@ def test_a_variable_that_holds_no_such_number_is_named_in_one_line(
         with pytest.raises(SystemExit, match="error: TRAIN_WORKERS must be a number from"):
             count_workers()
     else:
-        with pytest.raises(VariableError, match=r"^TRAIN_TIMEOUT must be a number from"):
+        with pytest.raises(UserError, match=r"^TRAIN_TIMEOUT must be a number from"):
             distributed._connect("cpu", 0, 2)
 
 

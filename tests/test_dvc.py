@@ -123,7 +123,7 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_alone(copy):
 @pytest.mark.long
 def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=-1", ok=False)
-    assert "error: params.yaml: train.lr must be a number > 0 and < 1e37, got -1" in output
+    assert "error: params.yaml: train.lr must be greater than 0, got -1" in output
     assert "Traceback" not in output
     copy.run("bash", "-c", WAY_BACK)
     assert "up to date" in copy.dvc("repro")
@@ -144,10 +144,8 @@ def test_a_model_that_no_memory_holds_is_one_line(copy):
     copy.set_params({"model": {"hdim": 65536, "n_layer": 4}, "train": {"batch_size": 999}})
     command = "ulimit -v 16000000 && python stages/train.py"
     output = copy.run("bash", "-c", command, ok=False, PYTHONPATH="src")
-    assert output.splitlines()[-1] == (
-        "error: out of memory; lower train.batch_size (999), model.hdim (65536) or "
-        "model.n_layer (4) in params.yaml"
-    )
+    lower = "train.batch_size or model.hdim or model.n_layer in params.yaml"
+    assert output.splitlines()[-1] == f"error: out of memory; lower {lower}"
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_before_training(copy):

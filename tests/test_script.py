@@ -1,7 +1,6 @@
 """How a script ends: one line, the shell's status, no traceback."""
 
 import os
-import random
 import re
 import signal
 import subprocess
@@ -14,7 +13,6 @@ import torch
 
 from defaults import TINY
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.environment import is_in_torchrun
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.script import Stopped
 from sandbox import create, heed_signals
@@ -91,273 +89,108 @@ def wait_until_python_is_ours(pid):
 def test_ctrl_c_while_a_stage_starts_is_one_line(tmp_path):
     """Most of its start is importing PyTorch, whose tracebacks fill a screen."""
     project = create(tmp_path / "project", TINY)
-    chance = random.Random(0)
-    for _ in range(4):
-        with project.start("python", "stages/describe.py", PYTHONPATH="src") as process:
-            wait_until_python_is_ours(process.pid)
-            time.sleep(chance.uniform(0, 1.2))
-            process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=60)
-        assert (process.returncode, output) == (130, "interrupted\n")
+    with project.start("python", "stages/describe.py", PYTHONPATH="src") as process:
+        wait_until_python_is_ours(process.pid)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "interrupted\n")
+
+
+FULL = "No space left on device"
+
+
+@pytest.fixture
+def ended(capsys, monkeypatch):
+    """Return a function that runs ``main``; it returns the status and standard error."""
+    monkeypatch.setattr(script, "_ignore", lambda: None)  # for the rest of the tests
+
+    def ended(main, **options):
+        with pytest.raises(SystemExit) as caught:
+            script.run(main, **options)
+        return caught.value.code, capsys.readouterr().err
+
+    return ended
 
 
 @pytest.mark.parametrize(
-    ("error", "line"),
+    ("error", "lines"),
     [
-        (UserError("x.gz: cut short"), "error: x.gz: cut short"),
-        (UserError("a\nerror: b\x1b[31m"), r"error: a\nerror: b\x1b[31m"),
-        (UserError("two", "lines"), "error: two\nlines"),
+        (UserError("x.gz: cut short"), "error: x.gz: cut short\n"),
+        (UserError("a\nerror: b\x1b[31m"), "error: a\\nerror: b\\x1b[31m\n"),
+        (UserError("two", "lines"), "error: two\nlines\n"),
+        (OSError(13, "Permission denied", "a"), "error: a: Permission denied\n"),
+        (OSError(28, FULL, "a"), f"error: a: {FULL}; make room, then run this again\n"),
+        (OSError("no number"), "error: no number\n"),
+        (MemoryError(), "error: out of memory; lower model.hdim in params.yaml\n"),
         (
-            OSError(28, "No space left", "a"),
-            "error: a: No space left; make room, then run this again",
+            RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+            "error: CUDA is out of memory; lower model.hdim in params.yaml\n",
         ),
-        (
-            OSError(32, "Broken pipe"),
-            "error: standard output: Broken pipe; what read it has ended; send it to a "
-            "file",
-        ),
-        (OSError("no number"), "error: no number"),
     ],
 )
-def test_what_a_person_can_put_right_is_one_line_and_status_1(error, line):
+def test_what_a_person_can_put_right_is_one_line_and_status_1(ended, error, lines):
     def main():
         raise error
 
-    with pytest.raises(SystemExit) as caught:
-        script.run(main)
-    assert caught.value.code == line  # Python prints it and exits with status 1
+    assert ended(main, lower=["model.hdim"]) == (1, lines)
 
 
-def test_what_a_signal_ended_says_so_with_the_shells_status(capsys, monkeypatch):
-    monkeypatch.setattr(script, "_ignore", lambda: None)  # for the rest of the tests
+@pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_what_memory_cannot_hold_is_one_line(ended, on):
+    status, line = ended(lambda: torch.empty(2**60, device=on))
+    assert status == 1
+    assert line == f"error: {'CUDA is ' * (on == 'cuda')}out of memory\n"
 
+
+def test_what_a_signal_ended_says_so_with_the_shells_status(ended):
     def main():
         raise Stopped(signal.SIGINT, "the next run resumes from epoch 2, step 3")
 
-    with pytest.raises(SystemExit) as caught:
-        script.run(main)
-    assert caught.value.code == 130
-    assert capsys.readouterr().err == (
-        "interrupted; the next run resumes from epoch 2, step 3\n"
-    )
+    line = "interrupted; the next run resumes from epoch 2, step 3\n"
+    assert ended(main) == (130, line)
 
 
-def test_a_bug_keeps_its_traceback():
+def test_a_stage_whose_dvc_is_gone_does_nothing(ended, monkeypatch):
+    """Nobody would record what it makes, and the next `dvc repro` would meet it."""
+    monkeypatch.setattr(script, "_PARENT", -1)
+    script.run(lambda: None)  # by hand, under nohup
+    monkeypatch.setenv("DVC_STAGE", "train")
+    gone = "terminated; DVC, which started this, is gone\n"
+    assert ended(pytest.fail) == (143, gone)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("a shape")])
+def test_a_bug_keeps_its_traceback(error):
     def main():
-        raise ZeroDivisionError
+        raise error
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error)):
         script.run(main)
-
-
-CHATTY = """
-from mnist_lstm.plumbing import script
-script.end_in_one_line()
-script.run(lambda: [print(i, "\u0416") for i in range(2000)])
-"""
-
-
-def chatty(redirected, **env):
-    command = ["bash", "-c", f'"{sys.executable}" -c "$CODE" {redirected}']
-    return subprocess.run(
-        command, env=os.environ | env | {"CODE": CHATTY}, capture_output=True
-    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_standard_output_is_one_line():
-    done = chatty(">/dev/full")
-    assert (done.returncode, done.stderr.decode()) == (
-        1,
-        "error: standard output: No space left on device; make room, then run this again\n",
-    )
-
-
-def test_a_standard_output_that_no_one_reads_is_one_line():
-    done = chatty("| true; exit ${PIPESTATUS[0]}")
-    assert done.returncode in (0, 1)  # what a pipe takes may be all
-    if done.returncode:
-        (line,) = done.stderr.decode().splitlines()
-        assert line.startswith("error: standard output: Broken pipe; ")
-
-
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_closed_standard_output_stops_no_one(closed):
-    done = chatty(closed)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-
-
-CAREFUL = """
-import sys
-from pathlib import Path
-from mnist_lstm.plumbing import script
-script.run(Path(sys.argv[1]).touch, prints=True)
-"""
-
-
-def careful(tmp_path, closed):
-    command = f'"{sys.executable}" -c "$CODE" "$FILE" {closed}'
-    env = os.environ | {"CODE": CAREFUL, "FILE": str(tmp_path / "file")}
-    return subprocess.run(["bash", "-c", command], env=env, capture_output=True)
-
-
-@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
-def test_what_is_to_print_its_product_does_not_start_where_no_one_reads_it(
-    tmp_path, closed
-):
-    done = careful(tmp_path, closed)
-    line = b"error: standard output is closed; send it to a file or a terminal\n"
+    code = "from mnist_lstm.plumbing import script; script.run(lambda: print(1))"
+    command = [sys.executable, "-c", code]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    line = f"error: {FULL}; make room, then run this again\n"
     assert (done.returncode, done.stderr) == (1, line)
-    assert not (tmp_path / "file").exists()
 
 
-@pytest.mark.parametrize(
-    "program",
-    ["tools/cuda_check.py --rehearse", "-m mnist_lstm.predict x.png"],
-    ids=["check", "predict"],  # it does not speak of CUDA: that is rehearsed bare
-)
-def test_programs_that_print_what_they_find_refuse_a_closed_output(program):
-    env = os.environ | {"PYTHONPATH": "src"}
-    command = ["bash", "-c", f'"{sys.executable}" {program} >&-']
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: standard output is closed; ")
-
-
-def test_letters_that_a_terminal_does_not_know_stop_no_one():
-    done = chatty("", PYTHONIOENCODING="latin-1", PYTHONUTF8="0")
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.splitlines()[0] == rb"0 \u0416"
-
-
-ORPHAN = """
-import os, subprocess, sys
-command = [sys.executable, "-c", sys.argv[1]]
-stage = subprocess.Popen(command, env=os.environ | {"DVC_STAGE": "x"})
-if sys.argv[2] == "dies":
-    os._exit(9)
-sys.exit(stage.wait())
-"""
-
-
-@pytest.mark.parametrize("dvc", ["dies", "lives"])
-def test_a_stage_whose_dvc_is_gone_before_it_has_started_does_nothing(tmp_path, dvc):
-    """Nobody would record what it makes, and the next `dvc repro` would meet it."""
-    code = (
-        "import sys; sys.path.insert(0, 'src')\n"
-        "from mnist_lstm.plumbing import script\n"
-        f"script.run(lambda: open({str(tmp_path / 'made')!r}, 'w').close())"
-    )
-    run = subprocess.Popen(
-        [sys.executable, "-c", ORPHAN, code, dvc],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    output, _ = run.communicate(timeout=60)  # until the stage, too, has closed it
-    assert (tmp_path / "made").exists() == (dvc == "lives")
-    gone = "terminated; DVC, which started this, is gone\n"
-    assert output == (gone if dvc == "dies" else "")
-
-
-TORCHRUN = {
-    "TORCHELASTIC_RUN_ID": "a-job",
-    "MASTER_ADDR": "localhost",
-    "MASTER_PORT": "29500",
-    "WORLD_SIZE": "2",
-    "LOCAL_RANK": "1",
-    "RANK": "1",
-}
-
-
-HALVES = [
-    *({name: ""} for name in TORCHRUN),
-    *({"RANK": wrong} for wrong in ("2", "x", "1" * 5000)),
-]
-
-
-@pytest.mark.parametrize("change", HALVES)
-def test_half_of_what_torchrun_sets_is_no_sign_of_it(monkeypatch, change):
-    for name, value in TORCHRUN.items():
-        monkeypatch.setenv(name, value)
-    assert is_in_torchrun()
-    for name, value in change.items():
-        monkeypatch.setenv(name, value)
-    assert not is_in_torchrun()
-
-
-def test_a_single_variable_of_torchruns_is_without_effect():
-    code = (
-        "from defaults import train_params\n"
-        "from mnist_lstm.training.distributed import join_workers\n"
-        "print(join_workers(train_params()))"
-    )
-    env = os.environ | {"TORCHELASTIC_RUN_ID": "x", "PYTHONPATH": "src:tests"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
-    assert done.stdout == b"Workers(rank=0, count=1)\n", done.stderr
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "a-job", "WORLD_SIZE": "2", "RANK": "1"}
 
 
 @pytest.mark.parametrize(("torchrun", "speaks"), [(False, True), (True, False)])
-def test_only_a_worker_of_torchruns_is_silent(tmp_path, torchrun, speaks):
+def test_only_a_worker_of_torchruns_is_silent(torchrun, speaks):
     """The environment of a cluster's job may hold RANK, too."""
-    env = os.environ | {"RANK": "1", "PYTHONPATH": str(Path("src").absolute())}
-    env |= TORCHRUN if torchrun else {}
-    describe = [sys.executable, Path("stages/describe.py").absolute()]
-    done = subprocess.run(describe, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: params.yaml: ") == speaks
-
-
-@pytest.fixture
-def params(tmp_path, monkeypatch):
-    """A folder with params.yaml in it."""
-    text = Path("params.yaml").read_text()
-    monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(text)
-
-
-@pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
-def test_what_memory_cannot_hold_is_one_line_that_says_what_to_lower(params, on):
-    with pytest.raises(SystemExit) as caught:
-        script.run(
-            lambda: torch.empty(2**60, device=on),
-            lower=("train.batch_size", "model.hdim", "model.n_layer"),
-        )
-    assert re.fullmatch(
-        r"error: (CUDA is )?out of memory; lower train.batch_size \(\d+\), "
-        r"model.hdim \(\d+\) or model.n_layer \(\d+\) in params.yaml",
-        caught.value.code,
+    code = (
+        "from mnist_lstm.plumbing import environment, script\n"
+        "script.run(lambda: environment.number_from('RANK', 1, 0))"
     )
-    assert ("CUDA" in caught.value.code) == (on == "cuda")
-
-
-def test_what_does_not_fit_is_one_line_where_params_were_spoilt_meanwhile(params):
-    Path("params.yaml").write_text("<<<<<<< HEAD\n")
-    with pytest.raises(SystemExit) as caught:
-        script.run(lambda: torch.empty(2**60), lower=("train.batch_size",))
-    assert caught.value.code == "error: out of memory"
-
-
-@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
-def test_cudas_libraries_without_memory_are_one_line_too(library):
-    def main():
-        raise RuntimeError(f"error in a library: {library}_STATUS_ALLOC_FAILED")
-
-    with pytest.raises(SystemExit) as caught:
-        script.run(main)
-    assert caught.value.code == "error: CUDA is out of memory"
-
-
-def test_python_without_memory_is_one_line_too():
-    def main():
-        raise MemoryError
-
-    with pytest.raises(SystemExit) as caught:
-        script.run(main)
-    assert caught.value.code == "error: out of memory"
-
-
-def test_another_error_of_pytorch_keeps_its_traceback():
-    with pytest.raises(RuntimeError, match="shape"):
-        script.run(lambda: torch.zeros(2).reshape(3))
+    env = os.environ | {"RANK": "1"} | (TORCHRUN if torchrun else {})
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: RANK must be ") == speaks

@@ -45,9 +45,8 @@ def fail_or_die(number):
     return os.getpid()
 
 
-@pytest.mark.parametrize("n_worker", [1, 2, 3])
-def test_the_results_are_those_of_one_process_in_its_order(n_worker):
-    with mapped(square, range(1000), n_worker) as results:
+def test_the_results_are_those_of_one_process_in_its_order():
+    with mapped(square, range(1000), 3) as results:
         assert list(results) == [i**2 for i in range(1000)]
 
 
@@ -73,16 +72,14 @@ def exists(pid):
 
 
 @pytest.mark.parametrize(
-    ("signum", "status", "errors"),
+    ("stop", "signum", "status", "errors"),
     [
-        (signal.SIGINT, 130, "interrupted\n"),
-        (signal.SIGTERM, 143, "terminated\n"),
-        (signal.SIGKILL, -9, ""),
+        (os.killpg, signal.SIGINT, 130, "interrupted\n"),  # as by a terminal
+        (os.kill, signal.SIGTERM, 143, "terminated\n"),
+        (os.kill, signal.SIGKILL, -9, ""),
     ],
 )
-@pytest.mark.parametrize("group", [True, False])
-def test_all_end_with_the_one_that_is_stopped(signum, status, errors, group):
-    """As by a terminal, which stops the whole group, and as by `kill`."""
+def test_all_end_with_the_one_that_is_stopped(stop, signum, status, errors):
     command = [sys.executable, "-c", STAGE]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(
@@ -90,7 +87,7 @@ def test_all_end_with_the_one_that_is_stopped(signum, status, errors, group):
     ) as process:
         pids = list(map(int, process.stdout.readline().split()))
         assert len(pids) == 2
-        (os.killpg if group else os.kill)(process.pid, signum)
+        stop(process.pid, signum)
         assert process.communicate(timeout=60) == ("", errors)
         assert process.returncode == status
     end = time.monotonic() + 20

@@ -494,4 +494,4 @@ def write(results: dict[str, Found]) -> None:
 
 if __name__ == "__main__":
     # Its sections run beside it.
-    script.run(main, alone="--section" not in sys.argv, prints=True)
+    script.run(main, alone="--section" not in sys.argv)

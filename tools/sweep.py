@@ -337,4 +337,4 @@ def git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    script.run(main, prints=True)
+    script.run(main)

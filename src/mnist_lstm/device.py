@@ -89,7 +89,7 @@ def select_device(name: str) -> torch.device:
     if has_cuda():
         return torch.device("cuda")
     if name == "cuda":
-        raise ParamsError.no_cuda(name, _why_no_cuda())
+        raise ParamsError.of("train.device", f"auto or cpu: {_why_no_cuda()}", name)
     if _has_driver():
         print(f"warning: computing on the CPU: {_why_no_cuda()}", file=sys.stderr)
     return torch.device("cpu")
@@ -106,10 +106,11 @@ def select_precision(name: str, device: torch.device) -> str:
     """
     if device.type == "cuda":
         if name == "bf16" and (lack := _lacks_for_bf16()):
-            raise ParamsError.no_bf16(name, lack)
+            raise ParamsError.of("train.precision", f"auto or fp32: {lack}", name)
         return "fp32" if name == "auto" else name
     if name == "bf16" and not _has_lstm_in_bf16():
-        raise ParamsError.no_bf16(name, "this CPU has no LSTM in bf16")
+        fits = "auto or fp32: this CPU has no LSTM in bf16"
+        raise ParamsError.of("train.precision", fits, name)
     if name != "auto":
         return name
     able = torch.cpu.get_capabilities()

@@ -32,7 +32,7 @@ from mnist_lstm.picture import (
     scaled,
 )
 from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
-from mnist_lstm.plumbing.files import misspelt, read_regular
+from mnist_lstm.plumbing.files import misspelt
 from mnist_lstm.plumbing.metadata import is_name
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
@@ -199,7 +199,7 @@ def _read_image(
     name, path = named
     size = params.height, params.width
     try:
-        picture = open_picture(read_regular(path, MAX_BYTES))
+        picture = open_picture(_read_bytes(path))
         content = _hash(f"{picture.size}".encode() + picture.tobytes())
         if is_wide(picture) and params.picture == "scale":
             values = scaled(picture, *size)
@@ -210,6 +210,12 @@ def _read_image(
     except OSError as error:
         return ImageFolderError(f"{path}: {error.strerror}")
     return _Image(path, name, content, values)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.stat().st_size > MAX_BYTES:
+        raise PictureError.too_long(MAX_BYTES)
+    return path.read_bytes()
 
 
 def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:

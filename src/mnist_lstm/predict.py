@@ -266,4 +266,4 @@ def draw(files: list[str], found: list[Prediction], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    script.run(main, alone=False, prints=True)
+    script.run(main, alone=False)

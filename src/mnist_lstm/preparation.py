@@ -93,10 +93,16 @@ def hold_out(
         return {"train": train}
     n_class = len(train.classes)
     if not n_class <= valid_size <= len(train) - n_class:
-        raise ParamsError.valid_size(n_class, len(train), valid_size)
+        most = len(train) - n_class
+        fits = f"0 or from {n_class} to {most} for {len(train)} train images"
+        raise ParamsError.of("prepare.valid_size", fits, valid_size)
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
-        raise ParamsError.one_image([train.classes[i] for i in single], valid_size)
+        names = ", ".join(train.classes[i] for i in single[:5])
+        more = ", ..." if len(single) > 5 else ""
+        which = f"class {names} has" if len(single) == 1 else f"classes {names}{more} have"
+        fits = f"0, for {which} one train image"
+        raise ParamsError.of("prepare.valid_size", fits, valid_size)
     heldout = torch.zeros(len(train), dtype=torch.bool)
     if valid_split == "last":
         heldout[_last(train.labels, valid_size)] = True

@@ -102,15 +102,11 @@ def load_split(
     q, n_class = split.images.shape[2], len(split.classes)
     misfits = []
     if params.xdim != q:
-        misfits.append(
-            f"params.yaml: model.xdim must be {q}, the width of the images in {path}, "
-            f"got {params.xdim}"
-        )
+        fits = f"{q}, the width of the images in {path}"
+        misfits.append(ParamsError.of("model.xdim", fits, params.xdim))
     if params.ydim != n_class:
-        misfits.append(
-            f"params.yaml: model.ydim must be {n_class}, the number of classes in {path}, "
-            f"got {params.ydim}"
-        )
+        fits = f"{n_class}, the number of classes in {path}"
+        misfits.append(ParamsError.of("model.ydim", fits, params.ydim))
     if misfits:
-        raise ParamsError(*misfits)
+        raise ParamsError(*map(str, misfits))
     return split.to(torch.device(device))

@@ -7,37 +7,30 @@ has a default here: the values are those of the file, which DVC tracks. Whoever 
 
 import difflib
 import reprlib
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from mnist_lstm.plumbing.errors import ParamsError
-from mnist_lstm.plumbing.files import read_regular
+from mnist_lstm.plumbing.errors import ParamsError, one_line
 
-Count = Annotated[int, Field(ge=1, le=65536, description="a whole number from 1 to 65536")]
-Size = Annotated[int, Field(ge=0, description="a whole number >= 0")]
-Seed = Annotated[
-    int, Field(ge=0, lt=2**32, description="a whole number from 0 to 4294967295")
-]
+Count = Annotated[int, Field(ge=1, le=65536)]
+Size = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 # Above that, PyTorch's float32 has no room for it.
-Rate = Annotated[float, Field(gt=0, lt=1e37, description="a number > 0 and < 1e37")]
-Amount = Annotated[float, Field(ge=0, lt=1e37, description="a number >= 0 and < 1e37")]
-Degrees = Annotated[float, Field(ge=0, le=180, description="a number from 0 to 180")]
-Part = Annotated[float, Field(gt=0, lt=1, description="a number between 0 and 1")]
-Share = Annotated[float, Field(ge=0, lt=1, description="a number from 0 to below 1")]
-
-
-_MAX_LENGTH = 2**16  # characters; the file has 3,000
-_MAX_LINE = 1000  # the reader takes the square of a line's length where brackets nest
+Rate = Annotated[float, Field(gt=0, lt=1e37)]
+Amount = Annotated[float, Field(ge=0, lt=1e37)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False
+    )
 
 
 class DataParams(_Section):
@@ -110,9 +103,7 @@ class AugmentParams(_Section):
 class PlotParams(_Section):
     """Which images the figures show."""
 
-    n_sample: Annotated[
-        int, Field(ge=1, le=100, description="a whole number from 1 to 100")
-    ]
+    n_sample: Annotated[int, Field(ge=1, le=100)]
     seed: Seed
 
 
@@ -134,16 +125,16 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
     try:
-        text = read_regular(path, 4 * _MAX_LENGTH).decode()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ParamsError.absent(path) from None
-    except OSError as error:
-        raise ParamsError.unreadable(path, error.strerror) from None
-    except ValueError as error:  # not UTF-8
-        raise ParamsError.not_yaml(path, error) from None
+        advice = "run this from the project's root"
+        raise ParamsError(f"{path}: no such file; {advice}") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path}: not YAML: {error}") from None
     values = parse_yaml(text, path)
-    if values is None:
-        raise ParamsError.empty(path)
+    if values is None:  # DVC, which writes it in place, may have been killed
+        advice = f"`git checkout HEAD -- {path}` restores the committed one"
+        raise ParamsError(f"{path}: empty; {advice}")
     return check_params(values, str(path))
 
 
@@ -156,90 +147,39 @@ def check_params(values: object, source: str) -> Params:
     try:
         return Params.model_validate(values)
     except pydantic.ValidationError as error:
-        lines = [line for item in error.errors() for line in _explain(item, source).args]
-        raise ParamsError(*lines) from None
+        raise ParamsError(*(_explain(item, source) for item in error.errors())) from None
 
 
 def parse_yaml(text: str, source: object) -> object:
     """Read ``text`` with DVC's own reader: to it, ``020`` is 20; to another it is 16.
 
     Raises:
-        ParamsError: no YAML, too long, or with merge keys.
+        ParamsError: no YAML.
     """
-    longest = max(map(len, text.splitlines()), default=0)
-    for length, most in ((len(text), _MAX_LENGTH), (longest, _MAX_LINE)):
-        if length > most:
-            raise ParamsError.too_long(source, length, most)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of anchors; DVC shows them, too
-            line = _merge_line(YAML(typ="safe").compose(text))
-            if not line:
-                return YAML(typ="safe").load(text)
+        return YAML(typ="safe").load(text)
     except Exception as error:  # the reader has its own, and what it meets: ValueError, ...
-        raise ParamsError.not_yaml(source, error) from None
-    raise ParamsError.merge_key(source, line)
+        raise ParamsError(f"{source}: not YAML: {one_line(error)}") from None
 
 
-def _merge_line(root: Node | None) -> int:
-    """Return the first line that merges one mapping into another, or 0.
-
-    To read them takes twice as long with each line that merges the one before it twice.
-    """
-    lines, seen, nodes = [], set(), [root]
-    while nodes:
-        node = nodes.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.tag == "tag:yaml.org,2002:merge":
-            lines.append(node.start_mark.line + 1)
-        if isinstance(node, MappingNode):
-            nodes += [part for pair in node.value for part in pair]
-        elif isinstance(node, SequenceNode):
-            nodes += node.value
-    return min(lines, default=0)
-
-
-def _explain(item: Any, source: str) -> ParamsError:
-    """Return the error for what pydantic found: the key, the value, what is allowed."""
+def _explain(item: Any, source: str) -> str:
+    """Return a line for what pydantic found: the key, the value, what is allowed."""
     key = ".".join(map(str, item["loc"])) or "the file"
+    if item["type"] == "missing":
+        return f"{source}: {key} is missing"
+    got = reprlib.repr(item["input"])
     if item["type"] in ("extra_forbidden", "invalid_key"):
         near = difflib.get_close_matches(key, _keys(), n=1)
-        got = _shown(item["input"])
-        return ParamsError.unknown(source, key, got, near[0] if near else "", _keys())
-    allowed = _allowed(item["loc"])
-    if item["type"] == "missing":
-        return ParamsError.missing(source, key, allowed)
-    return ParamsError.of(key, allowed, _shown(item["input"]), source)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{source}: {key} is not a parameter, got {got}{hint}"
+    no_section = item["type"] == "model_type"
+    allowed = "a mapping" if no_section else item["msg"].removeprefix("Input should be ")
+    return f"{source}: {key} must be {allowed}, got {got}"
 
 
-def _shown(value: object) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python writes out no number of thousands of digits
-        return "a number too long to write"
-
-
-def _allowed(loc: tuple[str, ...]) -> str:
-    """Describe what is allowed at ``loc``, in words for a person."""
-    kind: Any = Params
-    description = None
-    for name in loc:
-        field = kind.model_fields[name]
-        kind, description = field.annotation, field.description
-    if description:
-        return description
-    choices = getattr(kind, "__args__", None)
-    if choices:
-        return f"one of {', '.join(choices)}"
-    return f"a mapping with {', '.join(kind.model_fields)}"
-
-
-def _keys(kind: Any = Params) -> list[str]:
-    keys: list[str] = []
-    for name, field in kind.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(
-            field.annotation, _Section
-        )
-        keys += [f"{name}.{key}" for key in _keys(field.annotation)] if nested else [name]
-    return keys
+def _keys() -> list[str]:
+    return [
+        f"{section}.{key}"
+        for section, values in Params.__annotations__.items()
+        for key in values.model_fields
+    ]

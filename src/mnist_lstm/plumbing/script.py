@@ -3,6 +3,7 @@
 A signal that is ignored when the run starts (``nohup``, a background job) stays ignored.
 """
 
+import errno
 import io
 import os
 import signal
@@ -14,24 +15,17 @@ from pathlib import Path
 from types import FrameType
 
 from mnist_lstm.plumbing import inputs
-from mnist_lstm.plumbing.environment import STORE, is_in_torchrun
-from mnist_lstm.plumbing.errors import (
-    ClosedError,
-    MemoryExhaustedError,
-    RefusedError,
-    UserError,
-)
+from mnist_lstm.plumbing.environment import IS_WORKER
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import alone_in
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PARENT = os.getppid()
-# torchrun and our launcher number the processes that they start: the first speaks for all.
-_IN_TORCHRUN = is_in_torchrun()
-IS_WORKER = _IN_TORCHRUN or STORE in os.environ
-_FIRST = not IS_WORKER or int(os.environ["RANK"]) == 0
+_FIRST = not IS_WORKER or os.environ["RANK"] == "0"  # it speaks for all workers
 _SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -44,55 +38,38 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
         self.status = 128 + signum
 
 
-def run(
-    main: Callable[[], None],
-    lower: Sequence[str] = (),
-    alone: bool = True,
-    prints: bool = False,
-) -> None:
+def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
-    What the system refuses (a full disk, a missing permission, standard output that is
-    closed) is told the same way. Where a signal ended it, the status is what a shell
-    expects: 130 after Ctrl-C. One process at a time runs a script of a clone.
+    So is what the system refuses: a full disk, a missing permission, memory. Where a signal
+    ended it, the status is what a shell expects: 130 after Ctrl-C. One process at a time
+    runs a script of a clone.
 
     Args:
         main: what to run.
         lower: the parameters to lower where memory does not suffice.
         alone: False for a script that several processes may run at a time.
-        prints: what it prints is what it is for, so standard output must not be closed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _alone() if alone and _FIRST else nullcontext():
-            _refuse_orphans()
-            if prints and sys.stdout is None:
-                raise ClosedError.output()
+            if _is_orphan():
+                raise Stopped(signal.SIGTERM, "DVC, which started this, is gone")
             main()
             inputs.refuse_changes()
-            if sys.stdout:
-                sys.stdout.flush()
+            sys.stdout.flush()
             _ignore()  # or DVC would discard what is written
-    except UserError as error:
-        _end_bars(error)
-        sys.exit(f"error: {error}" if _FIRST else 1)
-    except OSError as error:
-        _end_bars(error)
-        _drop_output()
-        sys.exit(f"error: {RefusedError.of(error)}")
-    except Stopped as stopped:
-        _ignore()  # the launcher may send the signal of a terminal once more
-        _end_bars(stopped)
-        if _FIRST:
-            print(stopped, file=sys.stderr)
-        sys.exit(stopped.status)
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (UserError, OSError, MemoryError, RuntimeError, Stopped) as error:
+        line = _line(error, lower)
+        if not line:
             raise
-        _end_bars(error)
-        device = "CUDA is " if "CU" in str(error) else ""
-        sys.exit(f"error: {MemoryExhaustedError.of(device, _values(lower))}")
+        traceback.clear_frames(error.__traceback__)  # ends the bars that stand in them
+        if isinstance(error, Stopped):
+            _ignore()  # the launcher may send the signal of a terminal once more
+        if _FIRST or not isinstance(error, UserError | Stopped):
+            print(line, file=sys.stderr)
+        sys.exit(error.status if isinstance(error, Stopped) else 1)
 
 
 def begin() -> None:
@@ -104,8 +81,8 @@ def begin() -> None:
     try:
         if _FIRST:
             inputs.remember()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    except (UserError, OSError) as error:
+        sys.exit(_line(error))
 
 
 def end_in_one_line() -> None:
@@ -157,33 +134,8 @@ def _alone() -> AbstractContextManager[None]:
 
 
 def _is_orphan() -> bool:
-    """Say whether DVC, which started this, is gone: no one would record what it makes.
-
-    DVC leaves a stage in its own process group, and so does our launcher a worker; who
-    takes over an orphan is in another. A worker's parent may be torchrun.
-    """
-    parent = os.getppid()
-    if _IN_TORCHRUN:
-        return parent != _PARENT
-    if "DVC_STAGE" not in os.environ and not IS_WORKER:
-        return False
-    try:
-        return parent != _PARENT or os.getpgid(parent) != os.getpgrp()
-    except OSError:  # gone, or not ours to ask about
-        return True
-
-
-def _refuse_orphans() -> None:
-    if _is_orphan():
-        raise Stopped(signal.SIGTERM, "DVC, which started this, is gone")
-
-
-def _drop_output() -> None:
-    """Send what standard output would not take nowhere, or Python would try it again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Say whether DVC, which started this, is gone: no one would record what it makes."""
+    return ("DVC_STAGE" in os.environ or IS_WORKER) and os.getppid() != _PARENT
 
 
 def _ignore() -> None:
@@ -210,25 +162,28 @@ def said(signum: int) -> str:
     return _SAID.get(signal.Signals(signum), "hung up")
 
 
-def _end_bars(error: Exception) -> None:
-    """Close the bars that still stand in the frames of ``error``, before its line."""
-    traceback.clear_frames(error.__traceback__)
+def _line(error: Exception, lower: Sequence[str] = ()) -> str:
+    """Return what a person reads of ``error``; nothing of one that is a bug."""
+    if isinstance(error, Stopped):
+        return str(error)
+    if isinstance(error, UserError):
+        return f"error: {error}"
+    if isinstance(error, OSError):
+        _drop_output()
+        where = error.filename2 or error.filename  # none of standard output
+        reason = f"{where}: {error.strerror}" if where else error.strerror or error
+        advice = "; make room, then run this again" if error.errno in _NO_ROOM else ""
+        return f"error: {reason}{advice}"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+        device = "CUDA is " if "CU" in str(error) else ""
+        advice = f"; lower {' or '.join(lower)} in params.yaml" if lower else ""
+        return f"error: {device}out of memory{advice}"
+    return ""
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        words in str(error) for words in _NO_MEMORY
-    )
-
-
-def _values(keys: Sequence[str]) -> dict[str, object]:
-    """Return the values of ``keys`` in params.yaml; none if it was spoilt meanwhile."""
-    # Not above: it takes a moment, in which Ctrl-C would print a traceback.
-    from mnist_lstm.plumbing.params import load_params
-
+def _drop_output() -> None:
+    """Send what standard output would not take nowhere, or Python would try it again."""
     try:
-        values = load_params().model_dump() if keys else {}
-    except UserError:
-        return {}
-    pairs = {key: key.split(".") for key in keys}
-    return {key: values[section][leaf] for key, (section, leaf) in pairs.items()}
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

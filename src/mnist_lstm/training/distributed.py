@@ -22,10 +22,10 @@ from torch import Tensor
 from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.plumbing.environment import STORE, number_from
+from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
-from mnist_lstm.plumbing.script import IS_WORKER, ending_at_once
+from mnist_lstm.plumbing.script import ending_at_once
 from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.muon import Muon
@@ -178,17 +178,18 @@ def join_workers(params: TrainParams) -> Workers:
 
     Raises:
         ParamsError: a number of shards that the workers cannot share.
-        VariableError: ``TRAIN_TIMEOUT`` is no number of seconds.
+        UserError: ``TRAIN_TIMEOUT`` is no number of seconds.
         WorkersError: some do not come.
     """
     rank, count = 0, 1
     if IS_WORKER:
         rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if params.shards % count:
-        raise ParamsError.shards(f"a multiple of the {count} workers", params.shards)
+        fits = f"a multiple of the {count} workers"
+        raise ParamsError.of("train.shards", fits, params.shards)
     if params.shards > params.batch_size:
-        most = f"at most train.batch_size ({params.batch_size})"
-        raise ParamsError.shards(most, params.shards)
+        fits = f"at most train.batch_size ({params.batch_size})"
+        raise ParamsError.of("train.shards", fits, params.shards)
     if params.shards > 1:
         torch.set_num_threads(1)
     if count > 1:

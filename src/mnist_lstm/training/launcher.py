@@ -9,8 +9,8 @@ import tempfile
 import time
 
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.environment import STORE, number_from
-from mnist_lstm.plumbing.errors import VariableError
+from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
+from mnist_lstm.plumbing.errors import UserError
 
 _GRACE = 5  # seconds to save in; then who hears nothing is sent the next signal
 
@@ -25,9 +25,9 @@ def count_workers() -> int:
     """
     try:
         asked = number_from("TRAIN_WORKERS", default=1, most=1024)
-    except VariableError as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
-    return 0 if asked == 1 or script.IS_WORKER else asked
+    return 0 if asked == 1 or IS_WORKER else asked
 
 
 def launch(count: int) -> None:
