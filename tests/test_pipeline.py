@@ -15,7 +15,7 @@ STAGES = PIPELINE["stages"]
 SOURCE = Path("src")
 PLUMBING = SOURCE / "mnist_lstm" / "plumbing"
 # What plumbing may import beside the standard library and itself: nothing that computes.
-ALLOWED = {"pathspec", "pydantic", "requests", "ruamel", "tqdm"}
+ALLOWED = {"pathspec", "pydantic", "requests", "ruamel", "tqdm", "urllib3"}
 
 
 def imports(path):
