@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 import recipes
 
-PAGES = [Path("README.md"), *Path("docs").glob("*.md"), *Path("benchmarks").glob("*.md")]
+FOLDERS = ("docs", "benchmarks", "own")
+PAGES = [Path("README.md"), *(page for f in FOLDERS for page in Path(f).glob("*.md"))]
 
 
 def committed(file):
@@ -43,22 +45,51 @@ def test_the_picture_of_the_pipeline_has_the_arrows_of_dvc():
     assert set(re.findall(r"\w+", shown)) - {"flowchart", "LR"} == set(name.values())
 
 
-def test_every_file_that_a_page_names_exists():
+def anchors(page):
+    """Return GitHub's anchors of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
+
+
+def test_every_link_leads_somewhere():
+    """But for those to other sites and to GitHub's own pages of a repository."""
     links = [
-        (page, link.partition("#")[0])
+        (page, *link.partition("#")[::2])
         for page in PAGES
         for link in re.findall(r"\]\(([^)]+)\)", page.read_text())
-        if "://" not in link and "/actions/" not in link
+        if "://" not in link and not (page == PAGES[0] and link.startswith("../../"))
     ]
     assert len(links) > 30
-    gone = [(page, link) for page, link in links if not (page.parent / link).exists()]
+    gone = [
+        (page, file, anchor)
+        for page, file, anchor in links
+        if not (to := page.parent / file if file else page).exists()
+        or (anchor and anchor not in anchors(to))
+    ]
     assert gone == []
 
 
+def test_the_core_has_as_many_lines_as_the_readme_says():
+    (claim,) = re.findall(r"\*\*Read the core.*?\.\n", PAGES[0].read_text(), re.DOTALL)
+    files = re.findall(r"\]\(([^)]+)\)", claim)
+    lines = sum(len(Path(file).read_text().splitlines()) for file in files)
+    assert "about 1,000 lines" in claim
+    assert len(files) == 8
+    assert 850 < lines < 1150
+
+
+def test_the_first_picture_is_the_page_that_reads_a_digit():
+    file = re.findall(r"!\[[^]]+\]\((\w[^):]+)\)", PAGES[0].read_text())[0]
+    with Image.open(file) as picture:
+        assert picture.n_frames > 30
+    assert Path(file).stat().st_size < 2**20
+
+
 def blocks(page):
-    """Return the lines of the page's commands."""
-    found = re.findall(r"```bash\n(.*?)\n *```", page.read_text(), re.DOTALL)
-    return [line for block in found for line in block.splitlines()]
+    """Return the lines of the page's commands, and those of its last list."""
+    inline = r"`((?:TRAIN_WORKERS=\S+ dvc exp run|make review|dvc plots) [^`]+)`"
+    found = re.finditer(rf"```bash\n(.*?)\n *```|{inline}", page.read_text(), re.DOTALL)
+    return [line for block in found for line in (block[1] or block[2]).splitlines()]
 
 
 def test_a_shell_that_knows_no_comments_takes_the_commands():

@@ -28,6 +28,17 @@ def test_the_job_that_runs_a_pull_requests_code_may_only_read():
     assert not any("uses" in step for step in jobs["comment"]["steps"])
 
 
+def test_what_publishes_the_page_runs_no_code_and_what_builds_it_may_only_read():
+    jobs = WORKFLOWS["pages.yml"]["jobs"]
+    assert WORKFLOWS["pages.yml"]["permissions"] == {}
+    assert jobs["build"]["permissions"] == {"contents": "read"}
+    assert jobs["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert not any("run" in step for step in jobs["deploy"]["steps"])
+    commands = [step["run"] for step in jobs["build"]["steps"] if "run" in step]
+    assert any("dvc repro export" in command for command in commands)
+    assert commands[-1] == "mkdir site && cp models/page.html site/index.html"
+
+
 def test_no_script_is_built_from_what_a_stranger_wrote():
     assert [step["run"] for step in STEPS if "${{" in step.get("run", "")] == []
 
