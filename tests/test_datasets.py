@@ -74,7 +74,7 @@ def usps_files():
 
 def pin(monkeypatch, name, files):
     """Have torchvision expect ``files``."""
-    kind = datasets.TORCHVISION[name]
+    kind = datasets.kind_of(name)
     md5 = {file: hashlib.md5(content).hexdigest() for file, content in files.items()}
     if name == "emnist":
         monkeypatch.setattr(kind, "md5", md5["gzip.zip"])

@@ -53,7 +53,8 @@ def start(tmp_path_factory, surroundings):
     write(project, MODEL_METRICS, '{"parameters": 3114}')
     write(project, "metrics/evaluate.json", '{"test": {"loss": 0.0624, "accuracy": 0.5}}')
     write_classes(project, [(0, 0), (1, 0)] * 10)
-    write(project, ".venv/installed", "")  # as after `make .venv/installed`
+    (project.path / ".venv").mkdir()  # as after `make .venv/installed`
+    project.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
     record(project, "A run")
     return project
 

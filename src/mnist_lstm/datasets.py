@@ -7,20 +7,18 @@ user's own images are read by ``imagefolder.py``.
 from pathlib import Path
 from typing import Any
 
-import torchvision
-
 from mnist_lstm.plumbing import download
 from mnist_lstm.plumbing.download import Source
 from mnist_lstm.plumbing.files import write_bytes
 
 OWN = "own"  # the user's own folders of images
-TORCHVISION: dict[str, Any] = {
-    "mnist": torchvision.datasets.MNIST,
-    "fashion_mnist": torchvision.datasets.FashionMNIST,
-    "kmnist": torchvision.datasets.KMNIST,
-    "emnist": torchvision.datasets.EMNIST,
-    "qmnist": torchvision.datasets.QMNIST,
-    "usps": torchvision.datasets.USPS,
+TORCHVISION = {  # by its classes
+    "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "emnist": "EMNIST",
+    "qmnist": "QMNIST",
+    "usps": "USPS",
 }
 # of EMNIST's six splits, the 47 classes of the same size: digits and letters
 OPTIONS = {"emnist": {"split": "balanced"}}
@@ -45,9 +43,16 @@ def fetch(name: str, folder: Path, own_mirror: str | None = None) -> None:
         write_bytes(folder / f"{name}.txt", f"The images lie {place}.\n".encode())
 
 
+def kind_of(name: str) -> Any:
+    """Return torchvision's class of data set ``name``."""
+    import torchvision  # here: its import takes seconds, and changes the environment
+
+    return getattr(torchvision.datasets, TORCHVISION[name])
+
+
 def sources(name: str) -> list[Source]:
     """Return the files of one of torchvision's data sets."""
-    kind = TORCHVISION[name]
+    kind = kind_of(name)
     if name == "emnist":
         return [_source(kind.url, kind.md5)]
     if name == "qmnist":
