@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from mnist_lstm.plumbing import inputs
-from mnist_lstm.plumbing.environment import IS_WORKER
+from mnist_lstm.plumbing.environment import IN_TORCHRUN, IS_WORKER
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import alone_in
 
@@ -134,8 +134,19 @@ def _alone() -> AbstractContextManager[None]:
 
 
 def _is_orphan() -> bool:
-    """Say whether DVC, which started this, is gone: no one would record what it makes."""
-    return ("DVC_STAGE" in os.environ or IS_WORKER) and os.getppid() != _PARENT
+    """Say whether DVC, which started this, is gone: no one would record what it makes.
+
+    It may have died before ``_PARENT`` was asked for. DVC leaves a stage in its own process
+    group, and so does our launcher a worker; who takes over an orphan is in another.
+    """
+    if "DVC_STAGE" not in os.environ and not IS_WORKER:
+        return False
+    parent = os.getppid()
+    try:
+        adopted = not IN_TORCHRUN and os.getpgid(parent) != os.getpgrp()
+    except OSError:  # gone, or not ours to ask about
+        adopted = True
+    return adopted or parent != _PARENT
 
 
 def _ignore() -> None:
