@@ -132,4 +132,4 @@ def test_the_accuracy_of_the_default_is_that_of_its_seeds_and_of_the_committed_r
     assert f"The committed run, seed 0 in bfloat16, has {found:.2%}" in page
     digits = runs[(runs.recipe == "digits") & (runs["split"] == "test")].accuracy
     least, most = f"{digits.min():.1%}", f"{digits.max():.1%}"
-    assert f"reaches {least} to {most} on its 360 test" in Path("tools/repro").read_text()
+    assert f"reaches {least} to {most} on its 360\n" in Path("tools/repro").read_text()

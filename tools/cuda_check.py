@@ -426,7 +426,7 @@ def run_sections(
     end = time.monotonic()
     for name in names:
         command = [sys.executable, __file__, "--section", name]
-        end += SECTIONS[name][1] * (4 if rehearse else 1)  # a CPU may be busy, and slow
+        end += SECTIONS[name][1] * (20 if rehearse else 1)  # a CPU may be busy, and slow
         yield name, run_section(command + ["--rehearse"] * rehearse, folder, end)
 
 
