@@ -106,8 +106,9 @@ def ray(sweep, probe):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    env = token | {"PROBE": str(probe), "RAY_process_group_cleanup_enabled": "1"}
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets: a short path
+    env = token | {"PROBE": str(probe), "RAY_process_group_cleanup_enabled": "1"}
+    env["TMPDIR"] = str(folder)  # where a host keeps its DVC cache, of earlier runs too
     node = Sandbox(folder).start(
         *("ray", "start", "--head", "--block", f"--port={port}", "--num-gpus=2"),
         *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--num-cpus=2"),
