@@ -13,7 +13,7 @@ LIMITS = {
     ("tools",): 1690,
     ("benchmarks",): 1050,
     ("tests",): 10720,
-    ("README.md",): 145,
+    ("README.md",): 140,
 }
 
 
