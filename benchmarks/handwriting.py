@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.picture import open_picture, prepare
+from mnist_lstm.data.picture import open_picture, prepare
+from mnist_lstm.data.splits import to_input
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing import script
 from mnist_lstm.predict import MODEL, load
-from mnist_lstm.splits import to_input
 from strokes import DIGITS, PAPER, draw
 
 N_PHOTO = 3  # of each digit in each font

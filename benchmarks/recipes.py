@@ -23,14 +23,14 @@ import pandas as pd
 from scipy import stats
 
 import pages
-from mnist_lstm.datasets import OWN
+from mnist_lstm.data.datasets import OWN
+from mnist_lstm.data.preparation import hold_out, read_splits
+from mnist_lstm.data.splits import Split
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
-from mnist_lstm.preparation import hold_out, read_splits
-from mnist_lstm.splits import Split
 from mnist_lstm.training.loop import fit, start_run
 from speed import with_seconds
 

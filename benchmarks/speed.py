@@ -35,10 +35,10 @@ from typing import Any
 import torch
 
 import pages
+from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import select_device, set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.params import ModelParams, load_params
-from mnist_lstm.splits import load_split
 from mnist_lstm.training.checkpoint import Checkpointer
 from mnist_lstm.training.loop import Row, Run, fit, start_run
 

@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from mnist_lstm.device import make_deterministic
-from mnist_lstm.explanation import explain, layer_formula
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.explanation import explain, layer_formula
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv, write_json
 

@@ -12,7 +12,7 @@ script.begin()  # before the imports below, which take seconds
 import os
 from pathlib import Path
 
-from mnist_lstm import datasets
+from mnist_lstm.data import datasets
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
 

@@ -15,12 +15,11 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor
 
-from mnist_lstm.allocator import retain_freed_memory
-from mnist_lstm.device import set_up
+from mnist_lstm.data.splits import Split, load_split, split_paths
+from mnist_lstm.device import retain_freed_memory, set_up
 from mnist_lstm.evaluation import compute_logits, score
-from mnist_lstm.model import load_model
+from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import Split, load_split, split_paths
 from mnist_lstm.tables import write_csv, write_json
 
 

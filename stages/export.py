@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from mnist_lstm import page
-from mnist_lstm.card import Facts, model_card
-from mnist_lstm.model import LSTMClassifier, load_model
-from mnist_lstm.onnx_export import save_onnx
+from mnist_lstm.data.splits import Split, load_split, split_paths, to_input
+from mnist_lstm.export import page
+from mnist_lstm.export.card import Facts, model_card
+from mnist_lstm.export.onnx_file import save_onnx
+from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import Split, load_split, split_paths, to_input
 from mnist_lstm.tables import read_metrics, read_predictions
 
 MODELS = Path("models")

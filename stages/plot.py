@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 
 from mnist_lstm import figures
-from mnist_lstm.gates import compute_gates
-from mnist_lstm.model import load_model
+from mnist_lstm.data.splits import load_split, to_input
+from mnist_lstm.models.gates import compute_gates
+from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import load_split, to_input
 from mnist_lstm.tables import read_predictions
 
 PLOTS = Path("plots")

@@ -11,11 +11,11 @@ script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 
-from mnist_lstm.datasets import OWN
+from mnist_lstm.data.datasets import OWN
+from mnist_lstm.data.preparation import hold_out, read_splits
+from mnist_lstm.data.splits import save_split
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.preparation import hold_out, read_splits
-from mnist_lstm.splits import save_split
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     params = load_params()
     if params.data.name == OWN:
         # Half a second, and only where it is asked for.
-        from mnist_lstm import imagefolder
+        from mnist_lstm.data import imagefolder
 
         train, test = imagefolder.read_splits(Path("own"), params.prepare)
         q, n_class = train.images.shape[2], len(train.classes)

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from mnist_lstm.data.splits import Split, load_split, split_paths
 from mnist_lstm.device import set_up
-from mnist_lstm.model import Reads, save_model
+from mnist_lstm.models.lstm import Reads
+from mnist_lstm.models.store import save_model
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.splits import Split, load_split, split_paths
 from mnist_lstm.tables import write_csv
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
 from mnist_lstm.training.distributed import join_workers

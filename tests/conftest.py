@@ -14,9 +14,9 @@ import torch
 from tqdm import tqdm
 
 from defaults import DIGITS, TINY
+from mnist_lstm.data.splits import Split
 from mnist_lstm.device import _lacks_for_bf16
 from mnist_lstm.plumbing import progress
-from mnist_lstm.splits import Split
 from sandbox import Sandbox, create
 
 # The tests read the project's files by their names there.

@@ -8,7 +8,7 @@ def page_faults(prepare):
     """Return how many pages the system hands out for 20 buffers of 64 MB, in turn."""
     code = (
         "import resource, torch\n"
-        "from mnist_lstm import allocator\n"
+        "from mnist_lstm import device\n"
         f"{prepare}\n"
         "for _ in range(20): torch.ones(2**24)\n"  # until the heap has its size
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
@@ -21,4 +21,4 @@ def page_faults(prepare):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's setting")
 def test_a_buffer_that_is_freed_is_not_asked_for_again():
-    assert page_faults("allocator.retain_freed_memory()") < 0.2 * page_faults("")
+    assert page_faults("device.retain_freed_memory()") < 0.2 * page_faults("")

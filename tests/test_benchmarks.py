@@ -18,12 +18,12 @@ import pages
 import recipes
 import speed
 from defaults import DEFAULT, TINY, model_params
+from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 from mnist_lstm.plumbing.params import Params, parse_yaml
-from mnist_lstm.splits import load_split
 from mnist_lstm.training.loop import fit, start_run
 from sandbox import create
 

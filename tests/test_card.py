@@ -15,9 +15,9 @@ from huggingface_hub import ModelCard
 from scipy.stats import binomtest
 
 from defaults import augment_params, model_params, train_params
-from mnist_lstm.card import Facts, model_card
+from mnist_lstm.data.splits import load_split
+from mnist_lstm.export.card import Facts, model_card
 from mnist_lstm.plumbing.params import ModelParams
-from mnist_lstm.splits import load_split
 
 PREDICTIONS = pd.DataFrame(
     {

@@ -13,7 +13,7 @@ import torch
 
 from defaults import ALL_ON, augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.tensorfile import load_tensors, save_tensors

@@ -13,8 +13,8 @@ import torch
 
 import cuda_check
 from defaults import DIGITS, ROOT, augment_params, model_params, train_params
-from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.splits import Split, save_split
+from mnist_lstm.data.splits import Split, save_split
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.loop import Run
 

@@ -18,10 +18,10 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from mnist_lstm import datasets
+from mnist_lstm.data import datasets
+from mnist_lstm.data.preparation import read_splits
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import DataParams
-from mnist_lstm.preparation import read_splits
 
 IMAGES = {
     part: np.arange(n * 784).reshape(n, 28, 28).astype(np.uint8)

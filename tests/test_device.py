@@ -11,7 +11,7 @@ import conftest
 from defaults import model_params
 from mnist_lstm import device
 from mnist_lstm.device import Compute
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import ParamsError
 
 
@@ -212,7 +212,7 @@ def test_auto_trains_whatever_the_environment_forbids():
     """PyTorch's own capability does not change with what oneDNN is told."""
     code = (
         "import torch; from mnist_lstm import device\n"
-        "from mnist_lstm.model import LSTMClassifier\n"
+        "from mnist_lstm.models.lstm import LSTMClassifier\n"
         "from defaults import model_params\n"
         "compute = device.set_up('cpu', 'auto', 0)\n"
         "model = LSTMClassifier(model_params(hdim=64), compute.precision)\n"
@@ -235,7 +235,7 @@ import hashlib, sys, torch
 sys.path.append("tests")
 from defaults import DIGITS, augment_params, model_params, train_params
 from mnist_lstm.device import set_up
-from mnist_lstm.splits import Split
+from mnist_lstm.data.splits import Split
 from mnist_lstm.training.loop import fit, start_run
 compute = set_up("cpu", "fp32", 0)
 images = torch.randint(0, 255, (60, 28, 28)).byte()

@@ -16,12 +16,12 @@ import torch
 
 from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
 from mnist_lstm import device
+from mnist_lstm.data.splits import Split, load_split, save_split
 from mnist_lstm.device import make_deterministic
 from mnist_lstm.evaluation import compute_logits
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.environment import number_from
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.splits import Split, load_split, save_split
 from mnist_lstm.training import distributed
 from mnist_lstm.training.distributed import Workers
 from mnist_lstm.training.launcher import count_workers
@@ -357,7 +357,7 @@ def _no_data(project):
 
 
 def _other_code(project):
-    path = project.path / "src/mnist_lstm/model.py"
+    path = project.path / "src/mnist_lstm/models/lstm.py"
     path.write_text(path.read_text() + "# changed\n")
     return "has other code than worker 0"
 

@@ -5,8 +5,8 @@ import torch
 
 from defaults import model_params
 from mnist_lstm import evaluation
-from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.splits import Split
+from mnist_lstm.data.splits import Split
+from mnist_lstm.models.lstm import LSTMClassifier
 
 LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
 FOUR = Split(torch.zeros(4, 1, 1).byte(), torch.tensor([0, 2, 1, 0]), tuple("abc"))

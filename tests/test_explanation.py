@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from defaults import model_params
-from mnist_lstm import explanation
-from mnist_lstm.explanation import explain, layer_formula
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models import explanation
+from mnist_lstm.models.explanation import explain, layer_formula
+from mnist_lstm.models.lstm import LSTMClassifier
 
 MODELS = [
     {},

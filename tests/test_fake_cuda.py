@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
-from mnist_lstm import model as model_module
+from mnist_lstm.data.splits import Split
 from mnist_lstm.evaluation import compute_logits, score
-from mnist_lstm.model import LSTMClassifier
-from mnist_lstm.splits import Split
+from mnist_lstm.models import lstm as model_module
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training import augmentation, cudagraph, optimizer
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.loop import Run, fit, train_step

@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from defaults import DIGITS
 from mnist_lstm import figures
-from mnist_lstm.gates import Gates
+from mnist_lstm.models.gates import Gates
 
 TABLE = pd.DataFrame({"actual": [3, 5], "predicted": [3, 6], "probability": [0.9, 0.8]})
 IMAGES = torch.arange(2 * 28 * 28).reshape(2, 28, 28).byte()

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from defaults import model_params
-from mnist_lstm.gates import compute_gates
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.gates import compute_gates
+from mnist_lstm.models.lstm import LSTMClassifier
 
 
 @pytest.mark.parametrize("changes", [{}, {"n_layer": 1}, {"n_layer": 3, "init": "keras"}])

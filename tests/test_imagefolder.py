@@ -12,13 +12,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from defaults import DEFAULT
-from mnist_lstm import imagefolder
-from mnist_lstm.picture import MAX_PIXELS, image_of, open_picture, prepare
+from mnist_lstm.data import imagefolder
+from mnist_lstm.data.picture import MAX_PIXELS, image_of, open_picture, prepare
+from mnist_lstm.data.preparation import hold_out
+from mnist_lstm.data.splits import load_split, save_split
 from mnist_lstm.plumbing import workers
 from mnist_lstm.plumbing.errors import ImageFolderError
 from mnist_lstm.plumbing.params import ModelParams, PrepareParams
-from mnist_lstm.preparation import hold_out
-from mnist_lstm.splits import load_split, save_split
 from pictures import drawn
 
 

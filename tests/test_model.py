@@ -1,6 +1,5 @@
 import copy
 import pickle
-import time
 
 import pytest
 import torch
@@ -9,9 +8,10 @@ from torch.ao.quantization import quantize_dynamic
 
 from defaults import DIGITS, model_params
 from mnist_lstm import device
-from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
-from mnist_lstm.plumbing.errors import ModelError, TensorFileError
-from mnist_lstm.splits import save_split
+from mnist_lstm.data.splits import save_split
+from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.store import load_model, save_model
+from mnist_lstm.plumbing.errors import TensorFileError, UserError
 from mnist_lstm.tensorfile import save_tensors
 
 PARAMS = model_params(hdim=16)
@@ -171,7 +171,7 @@ def test_a_missing_model_says_which_stage_writes_it(tmp_path):
 def test_a_model_of_other_params_is_refused_with_what_differs(model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_model(model, path, READS)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(UserError) as caught:
         load_model(path, PARAMS.model_copy(update={"hdim": 17, "n_layer": 1}))
     assert str(caught.value) == (
         f"{path}: holds a model of hdim 16, n_layer 2, params.yaml asks for hdim 17, "
@@ -179,92 +179,18 @@ def test_a_model_of_other_params_is_refused_with_what_differs(model, tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "found"),
-    [
-        ("lin.bias", torch.zeros(11), "is torch.float32 [11], expected torch.float32 [10]"),
-        (
-            "lin.bias",
-            torch.zeros(10).double(),
-            "is torch.float64 [10], expected torch.float32",
-        ),
-        ("lin.bias", None, "is missing, expected torch.float32 [10]"),
-        ("more", torch.zeros(1), "is torch.float32 [1], expected no such tensor"),
-    ],
-)
-def test_weights_of_another_form_are_refused_by_name(model, tmp_path, name, values, found):
-    path = tmp_path / "model.safetensors"
-    weights = model.state_dict() | {name: values}
-    weights = {name: values for name, values in weights.items() if values is not None}
+@pytest.mark.parametrize("values", [None, torch.zeros(11)])
+def test_weights_of_another_form_are_refused_by_name(model, tmp_path, values):
+    weights = model.state_dict()
+    weights.pop("lin.bias")
+    weights |= {} if values is None else {"lin.bias": values}
     metadata = {"model": PARAMS.model_dump(), "reads": READS._asdict()}
-    save_tensors(path, weights, metadata)
-    with pytest.raises(ModelError) as caught:
-        load_model(path, PARAMS)
-    assert str(caught.value).startswith(f"{path}: {name} {found}")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["lin.bias", "rnn.weight_hh_l1"])
-def test_weights_that_are_not_finite_are_refused_by_name(model, tmp_path, name, value):
-    with torch.no_grad():
-        model.get_parameter(name).flatten()[3] = value
-    save_model(model, tmp_path / "x", READS)
-    with pytest.raises(ModelError, match=f"x: {name} is not finite"):
+    save_tensors(tmp_path / "x", weights, metadata)
+    with pytest.raises(UserError, match=r"x: Error.*lin\.bias"):
         load_model(tmp_path / "x", PARAMS)
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"xdim": 5, "ydim": 1, "n_layer": 1}, {"hdim": 3, "n_layer": 4}]
-)
-def test_the_forms_that_are_expected_are_those_of_a_model(tmp_path, changes):
-    params = PARAMS.model_copy(update=changes)
-    names = [str(i) for i in range(params.ydim)]
-    save_model(LSTMClassifier(params), tmp_path / "x", READS._replace(classes=names))
-    assert load_model(tmp_path / "x", params).params == params
-
-
-@pytest.mark.parametrize("changes", [{"n_layer": 65536}, {"hdim": 65536}])
-def test_a_file_that_only_claims_to_be_of_a_huge_model_is_refused_at_once(
-    model, tmp_path, changes
-):
-    params = PARAMS.model_copy(update=changes)
-    metadata = {"model": params.model_dump(), "reads": READS._asdict()}
-    save_tensors(tmp_path / "x", model.state_dict(), metadata)
-    began = time.process_time()
-    with pytest.raises(ModelError, match=r"x: \S+ is .*, expected torch.float32 "):
-        load_model(tmp_path / "x", params)
-    assert time.process_time() - began < 5
-
-
-@pytest.mark.parametrize(
-    "reads",
-    [
-        None,
-        [],
-        {"classes": list(DIGITS)},
-        READS._asdict() | {"classes": "0123456789"},
-        READS._asdict() | {"classes": ["a", "b"]},
-        READS._asdict() | {"classes": ["a"] * 10},
-        READS._asdict() | {"classes": list(range(10))},
-        READS._asdict() | {"classes": [*DIGITS[:9], "\ud800"]},
-        READS._asdict() | {"picture": "no such way"},
-        READS._asdict() | {"picture": ["mnist"]},
-        READS._asdict() | {"length": "28"},
-        READS._asdict() | {"length": 0},
-        READS._asdict() | {"length": -3},
-        READS._asdict() | {"length": 1e400},
-        READS._asdict() | {"length": True},
-        READS._asdict() | {"length": 2**40},
-    ],
-)
-def test_a_model_that_does_not_say_what_it_reads_is_refused(model, tmp_path, reads):
-    path = tmp_path / "x"
-    save_tensors(path, model.state_dict(), {"model": PARAMS.model_dump(), "reads": reads})
-    with pytest.raises(ModelError, match="x: not a model; the stage `train`"):
-        load_model(path, PARAMS)
 
 
 def test_tensors_that_are_no_model_are_refused_by_name(split, tmp_path):
     save_split(split, tmp_path / "x")
-    with pytest.raises(ModelError, match="x: not a model; the stage `train`"):
+    with pytest.raises(UserError, match="x: not a model; the stage `train`"):
         load_model(tmp_path / "x", PARAMS)

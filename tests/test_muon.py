@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from defaults import model_params, train_params
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training import muon
 from mnist_lstm.training.muon import Muon, make_optimizer, orthogonalize
 from mnist_lstm.training.optimizer import AdamW

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from defaults import model_params, train_params
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training.optimizer import AdamW, learning_rate, update_ema
 
 
@@ -60,7 +60,7 @@ def test_a_step_does_not_import_the_compiler(optimizer):
     train = train_params(clip=1.0, optimizer=optimizer).model_dump()
     code = f"""
 import sys, torch
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.params import ModelParams, TrainParams
 from mnist_lstm.training.muon import make_optimizer
 model = LSTMClassifier(ModelParams(**{model}))

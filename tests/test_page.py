@@ -19,12 +19,13 @@ from PIL import Image, ImageOps
 
 from defaults import DEFAULT, DIGITS, model_params
 from handwriting import drawing
-from mnist_lstm import page
-from mnist_lstm.model import LSTMClassifier, Reads, load_model, save_model
-from mnist_lstm.picture import image_of, open_picture, prepare
+from mnist_lstm.data.picture import image_of, open_picture, prepare
+from mnist_lstm.data.splits import load_split, to_input
+from mnist_lstm.export import page
+from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.store import load_model, save_model
 from mnist_lstm.plumbing.errors import PageError
 from mnist_lstm.plumbing.params import ModelParams, load_params
-from mnist_lstm.splits import load_split, to_input
 from pictures import drawn, encoded, photographed
 from strokes import DIGITS as STROKES
 

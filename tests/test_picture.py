@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw, ImageOps, TiffImagePlugin, features
 
-from mnist_lstm.picture import open_picture, prepare
+from mnist_lstm.data.picture import open_picture, prepare
 from mnist_lstm.plumbing.errors import PictureError
 from pictures import drawn, encoded, photographed
 from strokes import DIGITS

@@ -60,12 +60,13 @@ def closure(path):
 
 
 def code(deps):
-    """Return the Python files that ``deps`` of dvc.yaml cover."""
+    """Return the files of code that ``deps`` of dvc.yaml cover."""
     paths = [Path(dep) for dep in deps if dep.startswith(("src/", "stages/"))]
     return {
         file
         for path in paths
-        for file in ([path] if path.is_file() else path.rglob("*.py"))
+        for file in ([path] if path.is_file() else path.rglob("*.*"))
+        if file.suffix in (".py", ".jinja")
     }
 
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from defaults import DIGITS, model_params
-from mnist_lstm import preparation
+from mnist_lstm.data import preparation
+from mnist_lstm.data.splits import Split, load_split
 from mnist_lstm.plumbing.errors import ParamsError
-from mnist_lstm.splits import Split, load_split
 
 
 def labelled(labels):

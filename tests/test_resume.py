@@ -110,7 +110,7 @@ def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     ("file", "old", "new", "workers"),
     [
         ("params.yaml", "lr: 0.01", "lr: 0.02", 1),
-        pytest.param("src/mnist_lstm/model.py", "(", "( ", 2, marks=pytest.mark.long),
+        pytest.param("src/mnist_lstm/models/lstm.py", "(", "( ", 2, marks=pytest.mark.long),
     ],
 )
 def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(

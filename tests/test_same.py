@@ -1,6 +1,9 @@
 """``make same`` records an edit that changes no output, and only such an edit."""
 
+import shutil
+
 import pytest
+import yaml
 
 import same
 from mnist_lstm.plumbing.errors import UserError
@@ -34,6 +37,17 @@ def test_a_comment_is_recorded_without_a_run(project, capsys):
     assert said[-1] == f"recorded in dvc.lock, without a run: {EVALUATION}"
     assert "up to date" in project.dvc("status")
     assert project.text("models/README.md") == outs
+
+
+def test_a_clone_that_has_fetched_nothing_keeps_the_outputs_of_its_lock(project):
+    before = yaml.safe_load(project.text("dvc.lock"))["stages"]
+    for fetched in ("data", "models", ".dvc/cache"):
+        shutil.rmtree(project.path / fetched)
+    edit(project, "def score", "# A comment.\ndef score")
+    same.main()
+    after = yaml.safe_load(project.text("dvc.lock"))["stages"]
+    assert all(after[name]["outs"] == before[name]["outs"] for name in before)
+    assert "evaluation.py" not in project.dvc("status")
 
 
 def test_an_edit_that_moves_an_output_is_refused_with_its_names(project):

@@ -1,14 +1,9 @@
-from typing import get_args
-
 import pytest
 import torch
-from annotated_types import Le
 
 from defaults import DIGITS, model_params
+from mnist_lstm.data.splits import Split, load_split, save_split, split_paths, to_input
 from mnist_lstm.plumbing.errors import ParamsError, TensorFileError
-from mnist_lstm.plumbing.metadata import LONGEST, PICTURES
-from mnist_lstm.plumbing.params import PrepareParams
-from mnist_lstm.splits import Split, load_split, save_split, split_paths, to_input
 from mnist_lstm.tensorfile import load_tensors
 
 PARAMS = model_params()
@@ -102,9 +97,3 @@ def test_the_validation_split_is_found_where_one_was_held_out(split, tmp_path):
         found = split_paths(tmp_path)
         assert list(found) == names
         assert all(path.exists() for path in found.values())
-
-
-def test_a_file_may_say_what_the_parameters_allow():
-    fields = PrepareParams.model_fields
-    assert get_args(fields["picture"].annotation) == PICTURES
-    assert Le(LONGEST) in fields["height"].metadata

@@ -13,12 +13,12 @@ import torch
 from PIL import Image, ImageChops, ImageOps
 
 from defaults import DEFAULT
-from mnist_lstm import page
+from mnist_lstm.data.picture import prepare
+from mnist_lstm.data.splits import load_split, to_input
 from mnist_lstm.evaluation import compute_logits
-from mnist_lstm.model import load_model
-from mnist_lstm.picture import prepare
+from mnist_lstm.export import page
+from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
-from mnist_lstm.splits import load_split, to_input
 from pictures import photographed
 from recipes import override, read_recipe
 from strokes import DIGITS, drawings

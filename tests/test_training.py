@@ -9,7 +9,7 @@ import torch
 from defaults import ALL_ON, augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic, select_device
 from mnist_lstm.evaluation import compute_logits, score
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import DivergedError
 from mnist_lstm.training import augmentation, loop
 from mnist_lstm.training.loop import Run, fit, train_step

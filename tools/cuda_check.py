@@ -41,13 +41,13 @@ RESULTS = ROOT / "benchmarks/results"
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 
 import speed
+from mnist_lstm.data.splits import Split, load_split
 from mnist_lstm.device import Compute, set_up
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params, parse_yaml
-from mnist_lstm.splits import Split, load_split
 from mnist_lstm.training.checkpoint import Checkpointer
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.distributed import ShardedStep

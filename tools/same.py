@@ -74,8 +74,8 @@ def refuse_other_changes() -> None:
     changed = [
         path
         for entry in status(Path())
-        for path, state in entry.get("changed outs", {}).items()
-        if state != "deleted"
+        for path in entry.get("changed outs", {})
+        if Path(path).exists()  # what a clone has not fetched stays as recorded
     ]
     if changed:
         raise UserError(f"not the outputs of dvc.lock: {', '.join(changed)}; `dvc repro`")
@@ -141,8 +141,14 @@ def record() -> None:
     from dvc.repo import Repo  # a second
 
     before = yaml.safe_load(LOCK.read_text())["stages"]
-    # `dvc commit` never allows for outputs that a clone has not fetched.
-    Repo().commit(force=True, allow_missing=True)
+    # As `dvc commit --force`, which needs every output; a clone has perhaps fetched none.
+    with (repo := Repo()).lock:
+        stages = [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
+        for stage in stages:
+            fetched = all(entry.exists for entry in [*stage.deps, *stage.outs])
+            stage.save(allow_missing=True, run_cache=fetched)
+            stage.commit(allow_missing=True)
+        stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
     after = yaml.safe_load(LOCK.read_text())["stages"]
     edited = {
         dep["path"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mnist_lstm.splits import Split
+from mnist_lstm.data.splits import Split
 
 # The fastest of what was tried on a CPU, see benchmarks/LOG.md; on CUDA: not measured.
 _BATCH = {"cpu": 512, "cuda": 4096}

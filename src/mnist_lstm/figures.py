@@ -21,7 +21,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
-from mnist_lstm.gates import Gates
+from mnist_lstm.models.gates import Gates
 from mnist_lstm.plumbing.files import write_bytes
 
 # The user's own matplotlibrc must not change what is drawn.

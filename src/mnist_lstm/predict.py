@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from PIL import Image
 
-from mnist_lstm.picture import MAX_BYTES, greys_of, image_of, is_wide, open_picture
-from mnist_lstm.plumbing.errors import ModelError, PictureError, printable
+from mnist_lstm.data.picture import MAX_BYTES, greys_of, image_of, is_wide, open_picture
+from mnist_lstm.plumbing.errors import PictureError, UserError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who asks for help need not wait for it
-    from mnist_lstm.model import LSTMClassifier
+    from mnist_lstm.models.lstm import LSTMClassifier
 
 MODEL = Path("models/model.safetensors")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
@@ -57,23 +57,25 @@ def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
     ``.half()`` work as on any module.
 
     Raises:
-        ModelError: no such file, or one of other tensors, or a model of one class.
+        UserError: no such file, or one of other tensors, or a model of one class.
         TensorFileError: a damaged file.
     """
-    from mnist_lstm.model import load_model
+    from mnist_lstm.models.store import load_model
     from mnist_lstm.plumbing.params import ModelParams
     from mnist_lstm.tensorfile import load_tensors
 
     path = Path(path)
     if not path.exists():
-        raise ModelError.missing(path)
+        raise UserError(
+            f"{path}: no model there; `make repro` trains one, `dvc pull` fetches it"
+        )
     _, metadata = load_tensors(path, writer="train")
     try:
         params = ModelParams(**metadata["model"])
     except (KeyError, TypeError, ValueError):
-        raise ModelError.not_a_model(path) from None
+        raise UserError(f"{path}: not a model; the stage `train` writes it") from None
     if params.ydim < 2:  # no second choice; no stage writes it
-        raise ModelError.not_a_model(path)
+        raise UserError(f"{path}: not a model; the stage `train` writes it")
     return load_model(path, params)
 
 
@@ -116,7 +118,7 @@ def predict(
 def _predict(model: "LSTMClassifier", picture: Picture) -> Prediction:
     import torch
 
-    from mnist_lstm.splits import to_input
+    from mnist_lstm.data.splits import to_input
 
     classes, how, length, greys = model.reads
     opened = _opened(picture)

@@ -53,46 +53,6 @@ class TensorFileError(UserError):
     """A file of tensors that is missing or damaged."""
 
 
-class ModelError(UserError):
-    """A model file of other parameters or another form."""
-
-    @classmethod
-    def missing(cls, path: Path) -> Self:
-        """No such file."""
-        return cls(
-            f"{path}: no model there; `make repro` trains one, `dvc pull` fetches it"
-        )
-
-    @classmethod
-    def other_params(cls, path: Path, found: dict, expected: dict) -> Self:
-        """A model of other parameters than params.yaml has; names those that differ."""
-        differ = [key for key, value in expected.items() if found.get(key) != value]
-        differ += sorted(found.keys() - expected.keys())
-        pairs = [
-            ", ".join(f"{key} {values.get(key, 'missing')}" for key in differ)
-            for values in (found, expected)
-        ]
-        return cls(
-            f"{path}: holds a model of {pairs[0]}, params.yaml asks for {pairs[1]}; "
-            "`dvc repro` trains it"
-        )
-
-    @classmethod
-    def not_a_model(cls, path: Path) -> Self:
-        """Other tensors."""
-        return cls(f"{path}: not a model; the stage `train` writes it")
-
-    @classmethod
-    def other_form(cls, path: Path, name: str, found: str, expected: str) -> Self:
-        """A weight that is missing, too many, or of another type or shape."""
-        return cls(f"{path}: {name} is {found}, expected {expected}")
-
-    @classmethod
-    def not_finite(cls, path: Path, what: str) -> Self:
-        """Weights, or what follows from them, that are no numbers."""
-        return cls(f"{path}: {what} not finite; `dvc repro --force train` trains it again")
-
-
 class ExportError(UserError):
     """A model that a format has no room for."""
 

@@ -19,14 +19,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mnist_lstm.data.splits import Split
 from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
 from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.plumbing.script import ending_at_once
-from mnist_lstm.splits import Split
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.muon import Muon
 from mnist_lstm.training.optimizer import AdamW

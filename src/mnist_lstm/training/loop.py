@@ -11,14 +11,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector
 
-from mnist_lstm.allocator import release_freed_memory, retain_freed_memory
-from mnist_lstm.device import Compute
+from mnist_lstm.data.splits import Split
+from mnist_lstm.device import Compute, release_freed_memory, retain_freed_memory
 from mnist_lstm.evaluation import Score, score
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import DivergedError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
 from mnist_lstm.plumbing.progress import TrainingBar
-from mnist_lstm.splits import Split
 from mnist_lstm.training.augmentation import augment, strength_at
 from mnist_lstm.training.cudagraph import GraphedStep, Step
 from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.training.optimizer import AdamW, Optimizer
 

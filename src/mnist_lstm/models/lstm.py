@@ -4,17 +4,13 @@ It knows nothing of training. Sizes and names are those of the notebook it follo
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm.plumbing.errors import ModelError
-from mnist_lstm.plumbing.metadata import are_classes, is_length, is_picture
 from mnist_lstm.plumbing.params import ModelParams
-from mnist_lstm.tensorfile import load_tensors, save_tensors
 
 
 class Reads(NamedTuple):
@@ -134,79 +130,3 @@ def _draw_as_keras(model: LSTMClassifier) -> None:
             values.zero_()
         if "bias_ih" in name:  # gates: input, forget, cell, output
             values.chunk(4)[1].fill_(1)
-
-
-def save_model(model: LSTMClassifier, path: Path, reads: Reads) -> None:
-    """Write the weights to ``path``, with the model's parameters and what it ``reads``."""
-    metadata = {"model": model.params.model_dump(), "reads": reads._asdict()}
-    if not reads.greys:
-        del metadata["reads"]["greys"]
-    save_tensors(path, model.state_dict(), metadata)
-
-
-def load_model(
-    path: Path,
-    params: ModelParams,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
-) -> LSTMClassifier:
-    """Read a model of ``params`` from ``path`` onto ``device``, to evaluate it.
-
-    Its ``reads`` says what it was trained on; in a model that was not loaded it is empty.
-
-    Raises:
-        TensorFileError: no such file, or damaged.
-        ModelError: other parameters, or weights that don't fit their sizes or are not
-            finite.
-    """
-    weights, metadata = load_tensors(path, writer="train")
-    trained, reads = metadata.get("model"), _check_reads(metadata.get("reads"))
-    if not isinstance(trained, dict) or not reads:
-        raise ModelError.not_a_model(path)
-    if trained != params.model_dump():
-        raise ModelError.other_params(path, trained, params.model_dump())
-    if len(reads.classes) != params.ydim:
-        raise ModelError.not_a_model(path)
-    _check_weights(path, weights, params)
-    with torch.device("meta"):  # nothing is drawn: the caller's generator stays as it is
-        model = LSTMClassifier(params, precision)
-    model.to_empty(device=device).load_state_dict(weights)
-    model.reads = reads
-    return model.eval()
-
-
-def _check_reads(found: object) -> Reads | None:
-    """Return what JSON holds of :class:`Reads`; None where it is something else."""
-    if not isinstance(found, dict) or found.keys() | {"greys"} != set(Reads._fields):
-        return None
-    classes, picture, length, greys = (found.get(name, {}) for name in Reads._fields)
-    if are_classes(classes) and is_picture(picture) and is_length(length):
-        return Reads(tuple(classes), picture, length, greys)
-    return None
-
-
-def _check_weights(path: Path, weights: dict[str, Tensor], params: ModelParams) -> None:
-    """Refuse weights of another form than ``params`` ask for, or that are not finite.
-
-    Not by a model of these parameters: to build one may take minutes and all the memory.
-    """
-    expected = {name: f"torch.float32 {shape}" for name, shape in _shapes(params).items()}
-    found = {name: f"{v.dtype} {list(v.shape)}" for name, v in weights.items()}
-    for name in sorted(expected.keys() | found.keys()):
-        if found.get(name) != expected.get(name):
-            forms = found.get(name, "missing"), expected.get(name, "no such tensor")
-            raise ModelError.other_form(path, name, *forms)
-    for name, values in weights.items():
-        if not values.isfinite().all():
-            raise ModelError.not_finite(path, f"{name} is")
-
-
-def _shapes(params: ModelParams) -> dict[str, list[int]]:
-    """Return the shape of each tensor of a model of ``params``."""
-    shapes = {"lin.weight": [params.ydim, params.hdim], "lin.bias": [params.ydim]}
-    gates = 4 * params.hdim
-    for k in range(params.n_layer):
-        shapes[f"rnn.weight_ih_l{k}"] = [gates, params.hdim if k else params.xdim]
-        shapes[f"rnn.weight_hh_l{k}"] = [gates, params.hdim]
-        shapes[f"rnn.bias_ih_l{k}"] = shapes[f"rnn.bias_hh_l{k}"] = [gates]
-    return shapes

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnist_lstm.datasets import OPTIONS, kind_of, sources
+from mnist_lstm.data.datasets import OPTIONS, kind_of, sources
+from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError, UserError
-from mnist_lstm.splits import Split
 
 
 def read_splits(name: str, folder: Path) -> tuple[Split, Split]:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from defaults import DEFAULT, model_params
-from mnist_lstm import onnx_export
-from mnist_lstm.model import LSTMClassifier, Reads
-from mnist_lstm.onnx_export import OPSET, save_onnx, to_onnx
+from mnist_lstm.export import onnx_file
+from mnist_lstm.export.onnx_file import OPSET, save_onnx, to_onnx
+from mnist_lstm.models.lstm import LSTMClassifier, Reads
 from mnist_lstm.plumbing.errors import ExportError
 from sandbox import ROOT
 
@@ -23,8 +23,8 @@ CLASSES = [*"012345678", "neuf é"]
 EXPORT = f"""
 import torch
 from pathlib import Path
-from mnist_lstm.model import LSTMClassifier, Reads
-from mnist_lstm.onnx_export import save_onnx
+from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.export.onnx_file import save_onnx
 from mnist_lstm.plumbing.params import ModelParams
 torch.manual_seed(0)
 model = LSTMClassifier(ModelParams(**{DEFAULT["model"] | {"hdim": 16}})).eval()
@@ -111,7 +111,7 @@ def test_another_process_in_another_folder_writes_the_same_and_says_nothing(
 
 
 def test_more_weights_than_onnx_has_room_for_is_told_before_the_work(monkeypatch):
-    monkeypatch.setattr(onnx_export, "_MOST", 100_000)
+    monkeypatch.setattr(onnx_file, "_MOST", 100_000)
     path = Path(tempfile.gettempdir()) / "no-such-folder" / "model.onnx"
     with pytest.raises(ExportError) as caught:
         save_onnx(make(), path)

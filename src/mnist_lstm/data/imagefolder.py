@@ -19,7 +19,7 @@ import torch
 from natsort import natsort_keygen
 from PIL import Image
 
-from mnist_lstm.picture import (
+from mnist_lstm.data.picture import (
     FORMATS,
     MAX_BYTES,
     Greys,
@@ -31,13 +31,12 @@ from mnist_lstm.picture import (
     open_picture,
     scaled,
 )
+from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
 from mnist_lstm.plumbing.files import misspelt
-from mnist_lstm.plumbing.metadata import is_name
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
 from mnist_lstm.plumbing.workers import mapped
-from mnist_lstm.splits import Split
 
 ENDINGS = (
     *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
@@ -45,6 +44,13 @@ ENDINGS = (
 )
 N_CLASS = (2, 1000)
 FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
+
+# Control characters, halves of pairs (a name that is not UTF-8), ends of lines, and what
+# turns the direction of all that follows.
+_UNFIT = {
+    *("Cc", "Cs", "Zl", "Zp"),
+    *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
+}
 
 Problems = list[ImageFolderError]
 
@@ -131,7 +137,7 @@ def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
             empty.append(here)
         else:
             name = unicodedata.normalize("NFC", here.name)  # macOS spells it otherwise
-            if not is_name(name) or spelt.setdefault(name, here.name) != here.name:
+            if not _is_name(name) or spelt.setdefault(name, here.name) != here.name:
                 why = "the name of a class must be printable"
                 problems.append(ImageFolderError(f"{here}: {why}"))
             problems += [
@@ -346,3 +352,14 @@ def _tell(what: str, which: Sequence[object], most: int = 5) -> None:
     if which:
         names = ", ".join(map(str, which[:most])) + (", ..." if len(which) > most else "")
         print(printable(f"{what} ({len(which):,}): {names}"))
+
+
+def _is_name(text: str) -> bool:
+    """Say whether a class may be called so, in a line and in a table.
+
+    Joiners and blanks of all kinds are letters of some scripts, though Python calls them
+    not printable.
+    """
+    return not any(
+        {unicodedata.category(c), unicodedata.bidirectional(c)} & _UNFIT for c in text
+    )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from mnist_lstm.gates import ORDER, compute_gates
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.gates import ORDER, compute_gates
+from mnist_lstm.models.lstm import LSTMClassifier
 
 _WIDTH = 80
 _NO_BREAK = "\u00a0"  # a space at which no line ends

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mnist_lstm.model import LSTMClassifier
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import ExportError
 from mnist_lstm.plumbing.files import write_bytes
 

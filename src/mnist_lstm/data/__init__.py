@@ -1,0 +1,1 @@
+"""Data sets, own images and pictures, as the tensors that a model reads."""

@@ -1,0 +1,1 @@
+"""The model, what is inside it, and its file."""
