@@ -3,11 +3,14 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BASE ?= main
+N ?= 5
 # The name of a branch or file may hold `command`, $(shell command) or $x. This takes it as
 # it is spelt and hands it on by the environment, where neither make nor a shell expands it.
 override BASE := $(value BASE)
 override FILES := $(value FILES)
-export BASE FILES
+override HTML := $(value HTML)
+override N := $(value N)
+export BASE FILES HTML N
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What makes pip or uv install elsewhere or otherwise. Where they fetch from stays yours.
@@ -18,7 +21,7 @@ unexport UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_PYTHON UV_PROJECT UV_WORKING_DI
 unexport UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BINARY UV_NO_BUILD_ISOLATION
 unexport UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE PYTHONHOME PYTHONPATH
 
-.PHONY: repro test long soak predict bench cuda lint review same clean requirements scale
+.PHONY: repro test long soak predict bench cuda lint review seeds same clean requirements scale
 
 repro: .venv/installed
 	tools/repro
@@ -60,8 +63,13 @@ lint: .venv/installed
 same: .venv/installed
 	python tools/same.py
 
+# What the workspace changes against BASE; HTML=review.html writes a page with all figures.
 review: .venv/installed
-	@python tools/review.py "$$BASE"
+	@python tools/review.py "$$BASE" "$$HTML"
+
+# Whether the change matters more than chance: BASE and the workspace, N seeds each.
+seeds: .venv/installed
+	@python tools/seeds.py "$$BASE" --seeds "$$N"
 
 # What nothing needs: checkpoints, among them the last finished run's, and pages of plots.
 clean:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import dvc.repo  # noqa: F401 - here, as its log keeps the stream that it finds first
 import pytest
 import yaml
 

@@ -7,7 +7,6 @@ run again. It is evidence on this processor, for what these small runs reach.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mnist_lstm.plumbing.errors import UserError
+from trees import call, extract, working_tree
 
 LOCK = Path("dvc.lock")
+# What dvc.lock holds of code that did not run: a checksum and a path a line, for reviewers.
+RECORDED = Path(".dvc/same.txt")
 SMALL: dict[str, dict] = {
     "data": {"name": "digits"},
     "model": {"hdim": 16},
@@ -50,7 +52,7 @@ def main() -> None:
         folders = {"HEAD": Path(temporary, "head"), "here": Path(temporary, "here")}
         extract("HEAD", folders["HEAD"])
         refuse_stale_lock(folders["HEAD"])
-        extract(working_tree(Path(temporary, "index")), folders["here"])
+        extract(working_tree(Path(), Path(temporary, "index")), folders["here"])
         for folder in folders.values():
             draw_own_images(folder / "own" / "train")
         for name, changes in RUNS.items():
@@ -99,20 +101,6 @@ def status(folder: Path) -> list[dict]:
     return [entry for stage in told.values() for entry in stage if isinstance(entry, dict)]
 
 
-def working_tree(index: Path) -> str:
-    """Return a tree of Git's with what is here and not ignored, committed or not."""
-    env = {"GIT_INDEX_FILE": str(index)}
-    call(Path(), "git", "add", "--all", **env)
-    return call(Path(), "git", "write-tree", **env).strip()
-
-
-def extract(tree: str, folder: Path) -> None:
-    """Make a project of ``tree`` in ``folder``."""
-    folder.mkdir()
-    call(Path(), "sh", "-c", f'git archive "{tree}" | tar -x -C "{folder}"')
-    call(folder, "git", "init", "--quiet")
-
-
 def draw_own_images(folder: Path) -> None:
     """Write twelve digits of each class to ``folder``."""
     digits = load_digits()
@@ -151,22 +139,25 @@ def record() -> None:
         stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
     after = yaml.safe_load(LOCK.read_text())["stages"]
     edited = {
-        dep["path"]
+        (dep["md5"], dep["path"])
         for name, stage in after.items()
         for dep in stage["deps"]
         if dep not in before.get(name, {}).get("deps", [])
     }
-    print(f"recorded in {LOCK}, without a run: {', '.join(sorted(edited)) or 'nothing'}")
+    earlier = recorded()
+    current = {
+        (dep["md5"], dep["path"]) for stage in after.values() for dep in stage["deps"]
+    }
+    lines = sorted(f"{md5} {path}\n" for md5, path in edited | (earlier & current))
+    RECORDED.write_text("".join(lines))
+    names = ", ".join(sorted(path for _, path in edited))
+    print(f"recorded in {LOCK}, without a run: {names or 'nothing'}")
 
 
-def call(folder: Path, *command: str, **env: str) -> str:
-    """Return what ``command`` prints in ``folder``; end with all of it where it fails."""
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | env, capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"error: {folder}: {' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout
+def recorded() -> set[tuple[str, str]]:
+    """Return checksum and path of what was recorded so and is still as it was then."""
+    lines = RECORDED.read_text().splitlines() if RECORDED.exists() else []
+    return {(md5, path) for md5, _, path in (line.partition(" ") for line in lines)}
 
 
 if __name__ == "__main__":
