@@ -1,9 +1,10 @@
 """Say in Markdown what the workspace changes against the commit BASE, and if it was run.
 
-Usage: python tools/review.py BASE
+Usage: python tools/review.py BASE [HTML]
 
-It needs what both have in Git: no cache, no remote, no GPU. Where the workspace was not run
-after its last change, there is no verdict, and the exit status is 1.
+HTML is a file to write: the report with all figures. What is compared is what both have in
+Git: no cache, no remote, no GPU. Where the workspace was not run after its last change,
+there is no verdict, and the exit status is 1.
 """
 
 import contextlib
@@ -12,41 +13,38 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import pandas as pd
+
+from mnist_lstm.runs import read_table
+from same import recorded
+from seeds import ROWS
+from trees import code_of, file_of, find_commit, params_of, working_tree
+from verdict import CLASSES, TEST_IMAGES, Classes, Side, moved, not_run, verdict, within
 
 ROOT = Path(__file__).parent.parent
-CLASSES = "plots/confusion.csv"  # actual and predicted class: a row a test image
-TEST_IMAGES = "data/prepared/test.safetensors"
 OWN = "own"  # the user's images, which Git need not hold
+RUNS = ROWS, Path("benchmarks/results/runs.csv")  # what tells how far seeds are apart
 LARGEST = 60_000  # bytes; GitHub refuses a comment of more than 65,536 characters
-LONGEST = 20  # names of a list
-
-Classes = list[tuple[str, str]]
-
-
-class Side(NamedTuple):
-    """One of the two states that are compared, as Git holds it."""
-
-    inputs: dict[str, list[str]]  # stage: the files, folders and parameters that it reads
-    outputs: dict[str, str]  # what the stages wrote: its checksum in dvc.lock
-    stale: dict[str, list[str]]  # stage that dvc.lock does not describe: what makes it so
-    classes: Classes  # actual and predicted class of each test image
 
 
 def main() -> None:
     """Print the report; end with status 1 where it holds no verdict."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python tools/review.py BASE")
-    base = find_commit(sys.argv[1])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python tools/review.py BASE [HTML]")
+    base = find_commit(ROOT, sys.argv[1])
+    html = Path(sys.argv[2]) if sys.argv[2:] and sys.argv[2] else None
 
     from dvc.exceptions import DvcException  # takes a second
     from dvc.repo import Repo
 
     try:
         with Repo(str(ROOT)) as repo:
-            text, ran = report(repo, base)
+            text, ran = report(repo, base, html)
     except DvcException as error:
         sys.exit(f"error: {error}")
     with contextlib.suppress(BrokenPipeError):  # as under `| head`
@@ -54,21 +52,7 @@ def main() -> None:
     sys.exit(0 if ran else 1)
 
 
-def find_commit(name: str) -> str:
-    """Return the hash of the commit that ``name`` means; end where there is none."""
-    command = ["git", "rev-parse", "--quiet", "--verify", "--end-of-options"]
-    command.append(f"{name}^{{commit}}")
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if found.returncode != 0:
-        unknown = (
-            f"BASE={name!r} is not a known commit; name a branch, a tag or a commit "
-            "(in a shallow clone, `git fetch --unshallow` first)"
-        )
-        sys.exit(f"error: {found.stderr.strip() or unknown}")
-    return found.stdout.strip()
-
-
-def report(repo: Any, base: str) -> tuple[str, bool]:
+def report(repo: Any, base: str, html: Path | None = None) -> tuple[str, bool]:
     """Return the report on ``repo`` against the commit ``base``, and if it has a verdict.
 
     Raises:
@@ -76,27 +60,37 @@ def report(repo: Any, base: str) -> tuple[str, bool]:
     """
     from dvc.repo.brancher import switch
 
+    root = Path(repo.root_dir)
     files = changed_files(repo, base)  # first: it fetches what is missing
-    new = look(repo)
+    new = look(repo)._replace(**parameters_and_code(root, None))
     with switch(repo, base):
         old = look(repo)
+    old = old._replace(**parameters_and_code(root, base))
     metrics = repo.metrics.diff(a_rev=base).get("diff", {})
     parameters = repo.params.diff(a_rev=base).get("diff", {})
     changed = files + [key for changes in parameters.values() for key in changes]
     against = f"Compared with commit {base[:10]}."
     if new.stale:
-        return f"{not_run(new, changed)}\n\n{against}", False
-    # In a commit, DVC counts own/README.md among the images.
-    if stale := [name for name, causes in old.stale.items() if causes != [OWN]]:
-        against += f" It was not run itself ({', '.join(stale)}): part may be its own."
-    parts = [
-        verdict(old, new, changed),
-        against,
-        figures(repo, base, moved(old, new)),
-        f"## Metrics\n\n{table(metrics, 'Metric', base)}",
-        f"## Parameters\n\n{table(parameters, 'Parameter', base)}",
-    ]
-    return shorten("\n\n".join(filter(None, parts)), base), True
+        text = f"{not_run(new, changed)}\n\n{against}"
+    else:
+        # In a commit, DVC counts own/README.md among the images.
+        if stale := [name for name, causes in old.stale.items() if causes != [OWN]]:
+            against += f" It was not run itself ({', '.join(stale)}): part may be its own."
+        with contextlib.chdir(root):
+            proven = {path for md5, path in recorded()}
+        parts = [
+            verdict(old, new, changed, runs(root), proven),
+            against,
+            figures(repo, base, moved(old, new)),
+            f"## Metrics\n\n{table(metrics, 'Metric', base)}",
+            f"## Parameters\n\n{table(parameters, 'Parameter', base)}",
+        ]
+        text = shorten("\n\n".join(filter(None, parts)), base)
+    if html:
+        import review_page  # matplotlib takes a second
+
+        html.write_text(review_page.page(repo, base, text, old, new), encoding="utf-8")
+    return text, not new.stale
 
 
 # What Git and DVC hold
@@ -121,9 +115,27 @@ def git(repo: Any, *arguments: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def parameters_and_code(root: Path, commit: str | None) -> dict[str, Any]:
+    """Return what :class:`Side` has of the workspace or of a commit, by Git alone."""
+    with tempfile.TemporaryDirectory() as temporary:
+        tree = commit or working_tree(root, Path(temporary, "index"))
+        return {"params": params_of(root, tree), "code": code_of(root, tree)}
+
+
+def runs(root: Path) -> pd.DataFrame:
+    """Return the training runs that are committed."""
+    columns = ["params", "code", "split", "seed", "accuracy"]
+    tables = [
+        read_table(root / path).reindex(columns=columns)
+        for path in RUNS
+        if (root / path).exists()
+    ]
+    return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+
 def look(repo: Any) -> Side:
     """Return what ``repo`` holds, in the workspace or in the commit it is switched to."""
-    side = Side({}, {}, {}, read_classes(repo.index.outs))
+    side = Side({}, {}, {}, read_classes(repo.index.outs), {}, "")
     kept = {out.def_path: out.hash_info for out in repo.index.outs if out.use_cache}
     for stage in repo.index.stages:
         name = getattr(stage, "name", stage.addressing)
@@ -170,66 +182,6 @@ def read_classes(outs: Any) -> Classes:
 # The report
 
 
-def not_run(new: Side, changed: list[str]) -> str:
-    """Say which stages have to run, and what makes them."""
-    lines = ["**Not run: `dvc repro`, then look again.** dvc.lock does not belong to:\n"]
-    for stage, causes in new.stale.items():
-        found = [[n for n in changed if within(cause, n)] or [cause] for cause in causes]
-        names = [f"`{name}`" for name in chain.from_iterable(found)]
-        lines.append(f"- {stage}: {listed(names) or 'it never ran'}")
-    return "\n".join(lines)
-
-
-def verdict(old: Side, new: Side, changed: list[str]) -> str:
-    """Say which outputs moved, what that means, and what of ``changed`` a stage reads."""
-    written = old.outputs.keys() | new.outputs.keys()
-    read = [(name, readers(name, old, new)) for name in changed if name not in written]
-    causes = listed([f"`{name}` ({', '.join(stages)})" for name, stages in read if stages])
-    if outputs := moved(old, new):
-        return (
-            f"{compare(old, new)}\n\nChanged: {causes or 'nothing that a stage reads'}.\n\n"
-            f"Outputs that moved: {listed([f'`{name}`' for name in outputs])}."
-        )
-    if not causes:
-        return "No output moved, and nothing that a stage reads has changed."
-    return (
-        f"No output moved, though this changed: {causes}.\n\nEvery output is the same to "
-        "the bit: the change alters nothing, or this run does not use it (a parameter may "
-        "switch it off)."
-    )
-
-
-def compare(old: Side, new: Side) -> str:
-    """Compare two models on the same test images by McNemar's exact test."""
-    if not old.classes or not new.classes:
-        return f"Test accuracy is not compared: {CLASSES} is missing on one side."
-    if old.outputs.get(TEST_IMAGES) != new.outputs.get(TEST_IMAGES) or (
-        [actual for actual, _ in old.classes] != [actual for actual, _ in new.classes]
-    ):
-        return "Test accuracy is not compared: the test images are not the same."
-    pairs = zip(old.classes, new.classes, strict=True)
-    right = [(a == b, a == c) for (a, b), (_, c) in pairs]
-    before, after = (sum(column) / len(right) for column in zip(*right, strict=True))
-    if old.classes == new.classes:
-        return f"Test accuracy {after:.2%}, as before: each image is predicted the same."
-    better, worse = right.count((False, True)), right.count((True, False))
-    p = mcnemar(better, worse)
-    return (
-        f"Test accuracy {before:.2%} -> {after:.2%}: images newly right: {better:,}, newly "
-        f"wrong: {worse:,}; exact McNemar {'p < 0.0001' if p < 1e-4 else f'p = {p:.2g}'}."
-        "\n\np is about these two models on this test set. Another seed alone often moves "
-        "as many images, so p does not say which way of training is better: several seeds "
-        "of each do."
-    )
-
-
-def mcnemar(better: int, worse: int) -> float:
-    """Return the two-sided p of McNemar's exact test: a binomial one on the changes."""
-    from scipy.stats import binomtest  # takes a second
-
-    return float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-
-
 def table(changes: dict[str, Any], title: str, base: str) -> str:
     """Return DVC's own Markdown table of ``changes``."""
     from dvc.compare import show_diff
@@ -241,50 +193,26 @@ def table(changes: dict[str, Any], title: str, base: str) -> str:
 
 
 def figures(repo: Any, base: str, outputs: list[str]) -> str:
-    """Return the figures that moved, old and new: shown on GitHub, named elsewhere."""
+    """Return the figures that moved, old and new: shown on GitHub, as files elsewhere."""
     names = [name for name in outputs if name.endswith(".png")]
     if not names:
         return ""
-    lines = ["## Figures\n"]
-    if not (repository := os.environ.get("GITHUB_REPOSITORY")):
-        lines += [f"- {name}; before: `git show {base[:10]}:{name}`" for name in names]
-        return "\n".join(lines)
+    lines = ["## Figures\n", "| Before | After |", "|---|---|"]
+    repository = os.environ.get("GITHUB_REPOSITORY")
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
     head = os.environ.get("HEAD_SHA") or git(repo, "rev-parse", "HEAD").strip()
-    lines += ["| Before | After |", "|---|---|"]
     for name in names:
-        # ?raw=true, on GitHub's own host: whoever reads a private repository is logged in
-        # there, and not at raw.githubusercontent.com.
-        pages = [f"{server}/{repository}/blob/{commit}/{name}" for commit in (base, head)]
-        shown = [f"[![{name}]({page}?raw=true)]({page})" for page in pages]
+        if repository:
+            # ?raw=true, on GitHub's own host: whoever reads a private repository is logged
+            # in there, and not at raw.githubusercontent.com.
+            pages = [
+                f"{server}/{repository}/blob/{commit}/{name}" for commit in (base, head)
+            ]
+            shown = [f"[![{name}]({page}?raw=true)]({page})" for page in pages]
+        else:
+            shown = [f"`{file_of(Path(repo.root_dir), base, name)}`", f"`{name}`"]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
-
-
-def moved(old: Side, new: Side) -> list[str]:
-    """Return the outputs whose checksums differ, or that only one side has."""
-    return sorted({path for path, _ in old.outputs.items() ^ new.outputs.items()})
-
-
-def readers(name: str, old: Side, new: Side) -> list[str]:
-    """Return the stages that read the file or the parameter ``name``."""
-    if name == "dvc.yaml":
-        return ["the pipeline"]
-    inputs = [*new.inputs.items(), *old.inputs.items()]
-    found = [stage for stage, paths in inputs if any(within(path, name) for path in paths)]
-    return list(dict.fromkeys(found))
-
-
-def within(path: str, name: str) -> bool:
-    """Return whether ``name`` is ``path`` or lies in it: in a folder, or in a section."""
-    in_section = "/" not in name and name.startswith(f"{path}.")
-    return name == path or name.startswith(f"{path}/") or in_section
-
-
-def listed(names: list[str]) -> str:
-    """Return ``names`` in a sentence; the first ones, if they are many."""
-    left = len(names) - LONGEST
-    return ", ".join(names[:LONGEST] + ([f"{left} more"] if left > 0 else []))
 
 
 def shorten(text: str, base: str) -> str:

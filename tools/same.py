@@ -144,20 +144,18 @@ def record() -> None:
         for dep in stage["deps"]
         if dep not in before.get(name, {}).get("deps", [])
     }
-    earlier = recorded()
-    current = {
-        (dep["md5"], dep["path"]) for stage in after.values() for dep in stage["deps"]
-    }
-    lines = sorted(f"{md5} {path}\n" for md5, path in edited | (earlier & current))
+    lines = sorted(f"{md5} {path}\n" for md5, path in edited | recorded())
     RECORDED.write_text("".join(lines))
     names = ", ".join(sorted(path for _, path in edited))
     print(f"recorded in {LOCK}, without a run: {names or 'nothing'}")
 
 
 def recorded() -> set[tuple[str, str]]:
-    """Return checksum and path of what was recorded so and is still as it was then."""
+    """Return checksum and path of what was recorded so and is in ``dvc.lock`` still."""
     lines = RECORDED.read_text().splitlines() if RECORDED.exists() else []
-    return {(md5, path) for md5, _, path in (line.partition(" ") for line in lines)}
+    stages = yaml.safe_load(LOCK.read_text())["stages"].values() if lines else []
+    current = {(dep["md5"], dep["path"]) for stage in stages for dep in stage["deps"]}
+    return current & {tuple(line.split(" ", 1)) for line in lines}
 
 
 if __name__ == "__main__":

@@ -132,7 +132,8 @@ def take_along(folder: Path) -> None:
     if (folder / "own.dvc").exists():
         call(folder, "dvc", "checkout", "own.dvc")
     elif not (folder / "own" / "train").exists():  # neither Git nor DVC tracks it
-        shutil.copytree("own", folder / "own", copy_function=os.link, dirs_exist_ok=True)
+        shutil.rmtree(folder / "own")
+        shutil.copytree("own", folder / "own", copy_function=os.link)
 
 
 def machine(params: dict[str, Any]) -> str:
@@ -157,7 +158,7 @@ def told(sides: list[Side], rows: pd.DataFrame) -> str:
         for side, found in zip(sides, accuracies, strict=True)
     ]
     split = "validation" if sides[0].kind["split"] == "valid" else "test"
-    lines += ["", f"{difference(*accuracies)} (on the {split} split).".capitalize()]
+    lines += ["", f"{difference(*accuracies)} (on the {split} split)."]
     return "\n".join(lines + [half(*accuracies)] * (min(map(len, accuracies)) > 1))
 
 

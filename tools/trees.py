@@ -58,6 +58,22 @@ def extract(tree: str, folder: Path) -> None:
     call(folder, "git", "init", "--quiet")
 
 
+def file_of(folder: Path, commit: str, name: str) -> str:
+    """Write the file ``name`` of ``commit`` into a scratch folder; return where it is.
+
+    Returns:
+        The path, relative to ``folder``; "none" where the commit has no such file.
+    """
+    command = ["git", "show", f"{commit}:./{name}"]
+    found = subprocess.run(command, cwd=folder, capture_output=True)
+    if found.returncode:
+        return "none"
+    path = Path(".dvc/tmp/review", commit[:10], name)
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(found.stdout)
+    return str(path)
+
+
 def params_of(folder: Path, tree: str) -> dict[str, dict[str, Any]]:
     """Return the parameters in ``tree``, of any age."""
     text = call(folder, "git", "show", f"{tree}:./params.yaml")

@@ -1,0 +1,142 @@
+"""The review as one file for a browser: the report, curves, figures, images that flipped.
+
+It holds all that it shows, and needs no network.
+"""
+
+import base64
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from PIL import Image
+from safetensors.numpy import load
+
+from trees import file_of
+from verdict import TEST_IMAGES, Side, moved, sheet
+
+CHARTS = {"loss": "Loss; base dashed, here solid", "accuracy": "Wrong images, in percent"}
+SPLITS = {"train": "tab:blue", "heldout": "tab:orange"}
+STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 76rem; margin: 0 auto; padding: 1rem; }
+p, li { max-width: 46rem; overflow-wrap: anywhere; }
+code { font-size: .9em; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; }
+th, td { border: 1px solid #8888; padding: .2rem .6rem; text-align: left; }
+.pair, .sheet { display: grid; gap: 1rem; }
+.pair { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.sheet { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
+figure { margin: 0; }
+figure img { width: 100%; background: white; }
+.sheet img { image-rendering: pixelated; }
+figcaption { font-size: .85rem; }
+"""
+
+
+def page(repo: Any, base: str, text: str, old: Side, new: Side) -> str:
+    """Return the page of the report ``text`` on ``repo`` against the commit ``base``."""
+    report, _, tables = text.partition("## Figures\n")
+    report = report if not tables else report + tables[tables.index("## Metrics") :]
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(report)
+    body = body.replace("<table>", '<div class="scroll"><table>')
+    body = body.replace("</table>", "</table></div>")
+    if not new.stale:
+        body += (
+            flipped_images(repo, old, new)
+            + curves(repo, base)
+            + figures(repo, base, old, new)
+        )
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Review against {base[:10]}</title><style>{STYLE}</style>\n"
+        f"<h1>Review</h1>\n{body}</html>\n"
+    )
+
+
+def flipped_images(repo: Any, old: Side, new: Side) -> str:
+    """Return the contact sheet of test images that flipped, if DVC has the images."""
+    shown = sheet(old, new) if len(old.classes) == len(new.classes) else []
+    path = Path(repo.cache.local.oid_to_path(new.outputs[TEST_IMAGES]))
+    if not shown or not path.exists():
+        return ""
+    images = load(path.read_bytes())["images"]
+    cells = []
+    for i in shown:
+        (actual, before), (_, after) = old.classes[i], new.classes[i]
+        caption = f"{i}: {actual}, read as {before}, now {after}"
+        cells.append(picture(png(Image.fromarray(images[i])), caption))
+    return f'<h2>Test images that flipped</h2><div class="sheet">{"".join(cells)}</div>'
+
+
+def curves(repo: Any, base: str) -> str:
+    """Return loss and error by epoch: base and workspace in one plot with one scale."""
+    name = "plots/history.csv"
+    paths = {"base": file_of(Path(repo.root_dir), base, name), "here": name}
+    tables = {
+        side: pd.read_csv(Path(repo.root_dir, path))
+        for side, path in paths.items()
+        if Path(repo.root_dir, path).exists()
+    }
+    charts = [picture(chart(tables, value), title) for value, title in CHARTS.items()]
+    return f'<h2>Curves</h2><div class="pair">{"".join(charts)}</div>'
+
+
+def chart(tables: dict[str, pd.DataFrame], value: str) -> bytes:
+    """Draw ``value`` of all ``tables`` by epoch, on a logarithmic scale."""
+    figure = Figure(figsize=(6, 4), layout="constrained", dpi=150)
+    axes = figure.add_subplot()
+    for side, table in tables.items():
+        for split, color in SPLITS.items():
+            column = table[f"{split}_{value}"]
+            y = column if value == "loss" else (100 - 100 * column).clip(lower=0.01)
+            line, width = ("--", 1.2) if side == "base" else ("-", 2)
+            label = f"{table.heldout.iloc[0] if split == 'heldout' else split}, {side}"
+            axes.plot(table.epoch, y, line, color=color, linewidth=width, label=label)
+    axes.set(yscale="log", xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(StrMethodFormatter("{x:g}"))
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def figures(repo: Any, base: str, old: Side, new: Side) -> str:
+    """Return the confusion and each figure that moved, old and new side by side."""
+    names = [name for name in moved(old, new) if name.endswith(".png")]
+    names += [name for name in ("plots/confusion.png",) if name not in names]
+    rows = []
+    for name in names:
+        paths = {"base": file_of(Path(repo.root_dir), base, name), "here": name}
+        pair = [
+            picture(Path(repo.root_dir, path).read_bytes(), f"{name}, {side}")
+            for side, path in paths.items()
+            if Path(repo.root_dir, path).exists()
+        ]
+        rows.append(f'<div class="pair">{"".join(pair)}</div>')
+    return f"<h2>Figures</h2>{''.join(rows)}"
+
+
+def png(image: Image.Image) -> bytes:
+    """Return ``image`` as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def picture(content: bytes, caption: str) -> str:
+    """Return a figure with the PNG ``content`` in it."""
+    data, told = base64.b64encode(content).decode(), html.escape(caption)
+    source = f"data:image/png;base64,{data}"
+    return (
+        f'<figure><img src="{source}" alt="{told}"><figcaption>{told}</figcaption></figure>'
+    )
