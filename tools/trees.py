@@ -41,13 +41,16 @@ def find_commit(folder: Path, name: str) -> str:
 def working_tree(folder: Path, index: Path) -> str:
     """Return a tree of Git's with what is in ``folder`` and not ignored, committed or not.
 
+    Own data that Git does not track stay outside: they may be large.
+
     Args:
         folder: the project.
         index: a new file, which Git needs meanwhile.
     """
     env = {"GIT_INDEX_FILE": str(index)}
     call(folder, "git", "read-tree", "HEAD", **env)
-    call(folder, "git", "add", "--all", **env)
+    call(folder, "git", "add", "--update", **env)
+    call(folder, "git", "add", "--all", "--", ".", ":(exclude)own", **env)
     return call(folder, "git", "write-tree", **env).strip()
 
 
