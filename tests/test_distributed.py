@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
-from mnist_lstm import device
 from mnist_lstm.data.splits import Split, load_split, save_split
-from mnist_lstm.device import make_deterministic
+from mnist_lstm.device import lacks_for_bf16, make_deterministic
 from mnist_lstm.evaluation import compute_logits
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.environment import number_from
@@ -75,7 +74,7 @@ def workers_of(process):
 @pytest.mark.long
 def test_any_number_of_workers_writes_the_same_bytes(project, precision, optimizer):
     """With all that draws or keeps something on."""
-    if precision == "bf16" and not device._has_lstm_in_bf16():
+    if precision == "bf16" and lacks_for_bf16(torch.device("cpu")):
         pytest.skip("no LSTM in bf16 here")
     on = {"precision": precision, "optimizer": optimizer, "epochs": 2}
     project.set_params(ALL_ON)
