@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from defaults import DIGITS, TINY
 from mnist_lstm.data.splits import Split
-from mnist_lstm.device import _lacks_for_bf16
+from mnist_lstm.device import lacks_for_bf16
 from mnist_lstm.plumbing import progress
 from sandbox import Sandbox, create
 
@@ -44,7 +44,8 @@ def lacks(params):
     """Return what is missing here for a test on CUDA of these ``params``, if anything."""
     if not torch.cuda.is_available():
         return "no CUDA device here"
-    return _lacks_for_bf16() if params.get("precision") == "bf16" else ""
+    bf16 = params.get("precision") == "bf16"
+    return lacks_for_bf16(torch.device("cuda")) if bf16 else ""
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import collections
 import itertools
 import os
 import shutil
@@ -123,79 +122,47 @@ def flip(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        flip,
-        lambda path: os.truncate(path, 0),
-        lambda path: os.truncate(path, path.stat().st_size - 1),
-    ],
-)
-def test_a_damaged_checkpoint_is_skipped(checkpointer, capsys, damage):
-    with checkpointer:
-        for checkpointer.run.number in (1, 2):
-            checkpointer.save()
-    older, newest = sorted(checkpointer.folder.iterdir())
-    (checkpointer.folder / "0copy.safetensors").touch()  # none of ours
-    damage(newest)
-    assert resumed(checkpointer) == 1
-    printed = capsys.readouterr()
-    assert printed.err.startswith(f"warning: skipping a checkpoint: {newest}: ")
-    assert printed.out == "resuming from number 1\n"
-    assert older.exists()
-
-
-def test_a_checkpoint_waits_for_the_device_a_few_times_alone(split, monkeypatch):
-    """Once for each type of tensor, for the losses, and to know that weights are finite."""
-    make_deterministic(0)
-    model = LSTMClassifier(model_params(**ALL["model"]))
-    run = Run(model, train_params(**ALL["train"]), augment_params(**ALL["augment"]))
-    steps = fit(run, split, split)
-    while len(run.losses) < 2:
-        next(steps)
-    waits = collections.Counter()
-    for name in ("cpu", "item", "numpy", "tolist", "__bool__", "__float__", "__int__"):
-        counted = waiting(waits, name, getattr(torch.Tensor, name))
-        monkeypatch.setattr(torch.Tensor, name, counted)
-    tensors, _ = run.state()
-    copies = checkpoint._copy(tensors)
-    monkeypatch.undo()
-    assert waits == {"tolist": 1, "__bool__": 1, "cpu": 3}
-    assert {values.dtype for values in tensors.values()} == {
-        torch.float32,
-        torch.int64,
-        torch.uint8,
-    }
-    for name, values in tensors.items():
-        assert torch.equal(copies[name], values)
-
-
-def waiting(waits, name, call):
-    def counted(self, *arguments):
-        waits[name] += 1
-        return call(self, *arguments)
-
-    return counted
-
-
-def test_two_are_kept_and_none_is_half_written(checkpointer):
+@pytest.mark.parametrize("damage", [flip, lambda path: os.truncate(path, 0)])
+def test_of_two_that_are_kept_a_damaged_one_is_skipped(checkpointer, capsys, damage):
     with checkpointer:
         for checkpointer.run.number in range(5):
             checkpointer.save()
-        checkpointer.wait()
-        names = sorted(path.name for path in checkpointer.folder.iterdir())
-    assert names == ["00000003.safetensors", "00000004.safetensors"]
+    saved = sorted(checkpointer.folder.iterdir())
+    assert [path.name for path in saved] == [f"0000000{i}.safetensors" for i in (3, 4)]
+    (checkpointer.folder / "0copy.safetensors").touch()  # none of ours
+    damage(saved[1])
+    assert resumed(checkpointer) == 3
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"warning: skipping a checkpoint: {saved[1]}: ")
+    assert printed.out == "resuming from number 3\n"
+    damage(saved[0])
+    assert resumed(checkpointer) == 0
+    assert capsys.readouterr().out == "starting from scratch: no checkpoint is whole\n"
 
 
-def test_it_saves_what_the_run_was_at_the_time(checkpointer):
-    """A thread writes it while the run goes on."""
-    checkpointer.run.state = lambda: ({"number": number}, {})
-    number = torch.zeros(2_000_000)
-    with checkpointer:
+def test_what_is_written_late_is_the_state_that_was_saved(split, tmp_path, monkeypatch):
+    """A thread writes it while the run goes on, here to its end."""
+    late = threading.Event()
+    wait_and_save = lambda *arguments: late.wait(60) and save_tensors(*arguments)  # noqa: E731
+    monkeypatch.setattr(checkpoint, "save_tensors", wait_and_save)
+    make_deterministic(0)
+    model = LSTMClassifier(model_params(**MODEL))
+    run = Run(model, train_params(**TRAIN), augment_params())
+    with Checkpointer(tmp_path / KEY, run) as checkpointer:
+        steps = fit(run, split, split)
+        while len(run.losses) < 2:
+            next(steps)
+        expected = {name: values.clone() for name, values in run.state()[0].items()}
         checkpointer.save()
-        number += 1
-    (path,) = checkpointer.folder.iterdir()
-    assert torch.equal(load_tensors(path, "train")[0]["number"], torch.zeros(2_000_000))
+        for _ in steps:
+            pass
+        late.set()
+        checkpointer.wait()
+    (path,) = (tmp_path / KEY).iterdir()
+    tensors, metadata = load_tensors(path, "train")
+    assert metadata["epoch"] == 1
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
 def test_what_goes_wrong_as_a_checkpoint_is_written_ends_the_run(checkpointer, monkeypatch):
@@ -241,39 +208,28 @@ def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
             saved_at.clear()
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_the_key_is_of_params_data_code_and_machine(tmp_path, monkeypatch, part):
-    data = tmp_path / "data"
-    module = tmp_path / "module.py"
-    data.write_text("data")
-    module.write_text("code")
-    fake = SimpleNamespace(__file__=str(module))
-    monkeypatch.setitem(sys.modules, "mnist_lstm.fake", fake)
-    params, machine = {"lr": 1}, "cpu"
-    before = checkpoint_key(params, [data], machine).split("-")
-    match part:
-        case 0:
-            params = {"lr": 2}
-        case 1:
-            data.write_text("others")
-        case 2:
-            module.write_text("changed")
-        case 3:
-            machine = "cuda"
-    after = checkpoint_key(params, [data], machine).split("-")
-    assert [i for i in range(4) if before[i] != after[i]] == [part]
-
-
-def test_the_plumbing_is_no_part_of_the_key(monkeypatch, tmp_path):
+def test_the_key_is_of_params_data_code_but_the_plumbing_and_machine(tmp_path, monkeypatch):
     """A better error message does not discard the checkpoint of a long run."""
-    module = tmp_path / "errors.py"
-    fake = SimpleNamespace(__file__=str(module))
-    monkeypatch.setitem(sys.modules, "mnist_lstm.plumbing.errors", fake)
-    keys = []
-    for text in ("message", "better message"):
-        module.write_text(text)
-        keys.append(checkpoint_key({}, [], "cpu"))
-    assert keys[0] == keys[1]
+    files = {name: tmp_path / name for name in ("data", "fake", "plumbing.fake")}
+    for name, file in files.items():
+        file.write_text(name)
+        if name != "data":
+            module = SimpleNamespace(__file__=str(file))
+            monkeypatch.setitem(sys.modules, f"mnist_lstm.{name}", module)
+
+    def parts(params="lr", machine="cpu"):
+        return checkpoint_key({"a": params}, [files["data"]], machine).split("-")
+
+    before = parts()
+    found = [parts(params="other"), parts(machine="cuda")]
+    for file in files.values():
+        text = file.read_text()
+        file.write_text("changed")
+        found.append(parts())
+        file.write_text(text)
+    changed = [[i for i in range(4) if before[i] != after[i]] for after in found]
+    # "data" is a module of the code here, too
+    assert changed == [[0], [3], [1], [2], []]
 
 
 def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
@@ -293,74 +249,37 @@ def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
         assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize("name", [f"{KEY}-backup", "my-old-run-of-monday", f"{KEY}0"])
-def test_a_folder_of_the_users_own_beside_them_is_left_alone(tmp_path, capsys, name):
-    """A copy of a run's checkpoints, say, with the mark that it finished, or without."""
-    own = tmp_path / "checkpoints" / name
-    own.mkdir(parents=True)
-    with Checkpointer(tmp_path / "checkpoints" / KEY, Counter()) as checkpointer:
-        (own / "finished").touch()
-        checkpointer.finish()
-    assert (own / "finished").exists()
-    assert capsys.readouterr().out == ""
-
-
-def test_a_signal_is_waited_for_until_the_step_is_taken(checkpointer):
-    with checkpointer:
-        checkpointer.save_if_due()
-        checkpointer.run.number = 7
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(script.Stopped) as caught:
-            checkpointer.save_if_due()
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert str(caught.value) == "terminated; the next run resumes from number 7"
-    assert caught.value.status == 143
-    assert resumed(checkpointer) == 7
-
-
-def test_a_signal_after_the_last_step_still_ends_the_run(checkpointer):
-    """Its checkpoints stay: DVC records nothing of a run that was stopped."""
-    with checkpointer:
-        checkpointer.run.number = 7
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(script.Stopped):
-            checkpointer.finish()
-    assert resumed(checkpointer) == 7
-
-
-def test_what_is_written_late_is_the_state_that_was_saved(split, tmp_path, monkeypatch):
-    """A thread writes it while the run goes on, here to its end."""
-    late = threading.Event()
-    wait_and_save = lambda *arguments: late.wait(60) and save_tensors(*arguments)  # noqa: E731
-    monkeypatch.setattr(checkpoint, "save_tensors", wait_and_save)
-    runs = []
-    for _ in range(2):
-        make_deterministic(0)
-        model = LSTMClassifier(model_params(**MODEL))
-        runs.append(Run(model, train_params(**TRAIN), augment_params()))
-    first, second = runs
-    with Checkpointer(tmp_path / KEY, first) as checkpointer:
-        steps = fit(first, split, split)
-        while len(first.losses) < 2:
-            next(steps)
-        saved = first.position
-        checkpointer.save()
-        for _ in steps:
-            pass
-        late.set()
-        checkpointer.wait()
-    with Checkpointer(tmp_path / KEY, second):
-        assert second.position == saved
-
-
-def test_checkpoints_behind_a_link_are_found_and_go(tmp_path):
-    """They may lie on a scratch disk."""
+def test_they_may_lie_on_a_scratch_disk_beside_folders_of_the_users_own(tmp_path, capsys):
+    """A copy of a run's checkpoints, say, with the mark that it finished."""
     scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    own = [scratch / f"{KEY}-backup", scratch / "my-old-run-of-monday", scratch / f"{KEY}0"]
+    for folder in own:
+        folder.mkdir(parents=True)
+        (folder / "finished").touch()
     (tmp_path / "checkpoints").symlink_to(scratch)
     for name in ("first", "second"):
         (scratch / f"disk of {name}").mkdir()
         (scratch / key(name)).symlink_to(scratch / f"disk of {name}")
         with Checkpointer(tmp_path / "checkpoints" / key(name), Counter()) as saving:
             saving.finish()
-    assert [path.name for path in scratch.glob("*-*")] == [key("second")]
+    assert {path.name for path in scratch.glob("*-*")} == {
+        key("second"),
+        *(folder.name for folder in own if "-" in folder.name),
+    }
+    assert all((folder / "finished").exists() for folder in own)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("ends", [Checkpointer.save_if_due, Checkpointer.finish])
+def test_a_signal_is_waited_for_until_the_step_is_taken(checkpointer, ends):
+    """After the last, too: DVC records nothing of a run that was stopped."""
+    with checkpointer:
+        checkpointer.save_if_due()
+        checkpointer.run.number = 7
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(script.Stopped) as caught:
+            ends(checkpointer)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert str(caught.value) == "terminated; the next run resumes from number 7"
+    assert caught.value.status == 143
+    assert resumed(checkpointer) == 7

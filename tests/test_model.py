@@ -7,15 +7,15 @@ from torch import nn
 from torch.ao.quantization import quantize_dynamic
 
 from defaults import DIGITS, model_params
-from mnist_lstm import device
 from mnist_lstm.data.splits import save_split
+from mnist_lstm.device import lacks_for_bf16
 from mnist_lstm.models.lstm import LSTMClassifier, Reads
 from mnist_lstm.models.store import load_model, save_model
 from mnist_lstm.plumbing.errors import TensorFileError, UserError
-from mnist_lstm.tensorfile import save_tensors
 
 PARAMS = model_params(hdim=16)
 READS = Reads(DIGITS, "mnist", 28)
+LACK = lacks_for_bf16(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_default_has_the_notebooks_821770_parameters():
     assert sum(values.numel() for values in model.parameters()) == 821_770
 
 
-@pytest.mark.skipif(not device._has_lstm_in_bf16(), reason="no LSTM in bf16 here")
+@pytest.mark.skipif(bool(LACK), reason=LACK)
 def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(model):
     torch.manual_seed(0)
     fast = LSTMClassifier(PARAMS, precision="bf16")
@@ -47,11 +47,13 @@ def test_in_bf16_it_says_about_the_same_and_keeps_its_weights_in_float32(model):
 
 
 @pytest.mark.parametrize("length", [1, 10, 28, 100])
-def test_it_classifies_sequences_of_any_length_by_their_last_step(model, length):
+def test_it_is_a_plain_lstm_and_a_linear_layer_on_its_last_step(model, length):
+    plain = nn.LSTM(28, 16, 2, batch_first=True)
+    plain.load_state_dict(model.rnn.state_dict())
     x = torch.rand(3, length, 28)
-    logits = model(x)
-    assert logits.shape == (3, 10)
-    assert torch.equal(logits, model.read(x)[:, -1])
+    _, (hn, _) = plain(x)
+    torch.testing.assert_close(model(x), hn[-1] @ model.lin.weight.T + model.lin.bias)
+    assert torch.equal(model(x), model.read(x)[:, -1])
 
 
 def test_what_it_says_after_a_row_depends_on_no_later_row(model):
@@ -59,18 +61,6 @@ def test_what_it_says_after_a_row_depends_on_no_later_row(model):
     early = model.read(x[:, :9])
     torch.testing.assert_close(model.read(x)[:, :9], early)
     assert not torch.allclose(model.read(x)[:, 27], model.read(x)[:, 9])
-
-
-def test_its_weights_are_those_of_a_plain_nn_lstm(model):
-    plain = nn.LSTM(28, 16, 2, batch_first=True)
-    weights = model.state_dict()
-    plain.load_state_dict(
-        {k.removeprefix("rnn."): v for k, v in weights.items() if k.startswith("rnn.")}
-    )
-    x = torch.rand(4, 28, 28)
-    _, (hn, _) = plain(x)
-    expected = hn[-1] @ weights["lin.weight"].T + weights["lin.bias"]
-    torch.testing.assert_close(model(x), expected)
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's, of its own older ways
@@ -98,15 +88,6 @@ def test_what_people_make_of_a_module_they_can_make_of_it(model, form):
     logits = made(x)
     assert logits.dtype == x.dtype
     torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.02)
-
-
-def test_to_load_a_model_leaves_the_generator_alone(model, tmp_path):
-    save_model(model, tmp_path / "x", READS)
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    load_model(tmp_path / "x", PARAMS)
-    assert torch.equal(torch.rand(1), expected)
 
 
 def test_keras_opens_the_forget_gates_and_draws_orthogonal_states():
@@ -143,54 +124,33 @@ def test_dropout_is_between_layers_and_while_training_alone(model):
     assert torch.equal(one(x), one(x))  # there is nothing between
 
 
-def test_a_model_comes_back_as_it_was_saved(model, tmp_path):
+@pytest.mark.parametrize("greys", [{}, {"I": [0, 4095]}])
+def test_a_model_comes_back_as_it_was_saved_and_draws_nothing(model, tmp_path, greys):
     path = tmp_path / "model.safetensors"
-    save_model(model, path, READS)
+    reads = READS._replace(greys=greys)
+    save_model(model, path, reads)
+    assert (b"greys" in path.read_bytes()) == bool(greys)  # they cost no byte without
     x = torch.rand(4, 28, 28)
+    before = torch.get_rng_state()
     loaded = load_model(path, PARAMS)
+    assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(loaded(x), model(x))
     assert not loaded.training
-    assert loaded.reads == READS
+    assert loaded.reads == reads
     save_model(loaded, tmp_path / "again", loaded.reads)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
 
 
-def test_the_greys_that_it_learnt_from_come_back_and_cost_no_byte_without(model, tmp_path):
-    greys = {"I": [0, 4095]}
-    save_model(model, tmp_path / "wide", READS._replace(greys=greys))
-    assert load_model(tmp_path / "wide", PARAMS).reads.greys == greys
-    save_model(model, tmp_path / "narrow", READS)
-    assert b"greys" not in (tmp_path / "narrow").read_bytes()
-
-
-def test_a_missing_model_says_which_stage_writes_it(tmp_path):
-    with pytest.raises(TensorFileError, match="no such file; the stage `train` writes it"):
-        load_model(tmp_path / "model.safetensors", PARAMS)
-
-
-def test_a_model_of_other_params_is_refused_with_what_differs(model, tmp_path):
-    path = tmp_path / "model.safetensors"
-    save_model(model, path, READS)
-    with pytest.raises(UserError) as caught:
-        load_model(path, PARAMS.model_copy(update={"hdim": 17, "n_layer": 1}))
-    assert str(caught.value) == (
-        f"{path}: holds a model of hdim 16, n_layer 2, params.yaml asks for hdim 17, "
-        "n_layer 1; `dvc repro` trains it"
-    )
-
-
-@pytest.mark.parametrize("values", [None, torch.zeros(11)])
-def test_weights_of_another_form_are_refused_by_name(model, tmp_path, values):
-    weights = model.state_dict()
-    weights.pop("lin.bias")
-    weights |= {} if values is None else {"lin.bias": values}
-    metadata = {"model": PARAMS.model_dump(), "reads": READS._asdict()}
-    save_tensors(tmp_path / "x", weights, metadata)
-    with pytest.raises(UserError, match=r"x: Error.*lin\.bias"):
-        load_model(tmp_path / "x", PARAMS)
-
-
-def test_tensors_that_are_no_model_are_refused_by_name(split, tmp_path):
-    save_split(split, tmp_path / "x")
+def test_what_is_no_such_model_is_refused_by_name(model, split, tmp_path):
+    path = tmp_path / "x"
+    with pytest.raises(TensorFileError, match="x: no such file; the stage `train` writes"):
+        load_model(path, PARAMS)
+    save_split(split, path)
     with pytest.raises(UserError, match="x: not a model; the stage `train`"):
-        load_model(tmp_path / "x", PARAMS)
+        load_model(path, PARAMS)
+    save_model(model, path, READS)
+    for changes in ({"hdim": 17}, {"n_layer": 1}, {"n_layer": 3}):
+        with pytest.raises(
+            UserError, match=r"x: not of the model in params.yaml, which `d"
+        ):
+            load_model(path, PARAMS.model_copy(update=changes))

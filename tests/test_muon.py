@@ -6,7 +6,7 @@ import torch
 from defaults import model_params, train_params
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training import muon
-from mnist_lstm.training.muon import Muon, make_optimizer, orthogonalize
+from mnist_lstm.training.muon import make_optimizer, orthogonalize
 from mnist_lstm.training.optimizer import AdamW
 
 SHAPES = [(3, 1024, 256), (1, 1024, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
@@ -48,12 +48,8 @@ def test_each_matrix_is_orthogonalized_as_by_pytorch(shape, dtype):
     expected = torch.stack([theirs(m, CONVERGING, 12, 1e-7).float() for m in x])
     found = orthogonalize(x, dtype, (CONVERGING,) * 6, (CONVERGING,) * 6)
     assert (found - expected).norm() < 0.02 * expected.norm()
-
-
-@pytest.mark.parametrize("dtype", BOTH)
-def test_a_matrix_of_zeros_stays_zero(dtype):
-    """The gradient of a layer that nothing reaches."""
-    assert not orthogonalize(torch.zeros(2, 5, 3), dtype).any()
+    # the gradient of a layer that nothing reaches
+    assert not orthogonalize(torch.zeros(shape), dtype).any()
 
 
 def test_in_bf16_the_bits_do_not_depend_on_the_number_of_threads():
@@ -126,19 +122,14 @@ def test_a_step_is_pytorchs(precision, monkeypatch):
 
 def test_biases_and_the_last_layer_have_the_bits_of_adamw():
     params = train_params(
-        optimizer="muon", lr=0.01, muon_lr=0.05, beta2=0.95, weight_decay=0.1
+        optimizer="muon", lr=0.01, muon_lr=0.05, beta2=0.95, weight_decay=0.1, clip=1.0
     )
     ours, theirs = twins()
     steps(make_optimizer(ours, params), ours)
     steps(AdamW(theirs.parameters(), params), theirs)
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b) == ("rnn.weight" not in name)
-
-
-def test_all_gradients_are_clipped_as_one():
-    params = train_params(optimizer="muon", clip=1.0)
-    ours, _ = twins()
-    steps(make_optimizer(ours, params), ours, [0.01])
+    # all gradients are clipped as one
     norm = torch.cat([p.grad.flatten() for p in ours.parameters()]).norm()
     assert norm.item() == pytest.approx(1, rel=1e-4)
 
@@ -152,28 +143,3 @@ def test_both_learning_rates_rise_and_fall_together():
         moved = before.rnn.weight_hh_l0 - ours.rnn.weight_hh_l0
         values = singular_values(moved.detach()) / 2
         assert values.mean().item() == pytest.approx(0.05 * share, rel=0.15)
-
-
-def test_a_step_reads_no_value_back():
-    """On CUDA that waits for the device, and no graph can be captured of it."""
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    seen = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            seen.append(func.overloadpacket)
-            return func(*args, **(kwargs or {}))
-
-    params = train_params(optimizer="muon", clip=1.0, weight_decay=0.1)
-    ours, _ = twins()
-    with Watch():
-        steps(make_optimizer(ours, params), ours)
-    assert torch.ops.aten.bmm in seen
-    assert torch.ops.aten._local_scalar_dense not in seen
-
-
-def test_the_default_is_adamw():
-    ours, _ = twins()
-    assert isinstance(make_optimizer(ours, train_params()), AdamW)
-    assert isinstance(make_optimizer(ours, train_params(optimizer="muon")), Muon)

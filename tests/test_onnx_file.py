@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import onnx
 import onnxruntime
@@ -13,10 +11,8 @@ import pytest
 import torch
 
 from defaults import DEFAULT, model_params
-from mnist_lstm.export import onnx_file
 from mnist_lstm.export.onnx_file import OPSET, save_onnx, to_onnx
 from mnist_lstm.models.lstm import LSTMClassifier, Reads
-from mnist_lstm.plumbing.errors import ExportError
 from sandbox import ROOT
 
 CLASSES = [*"012345678", "neuf é"]
@@ -78,15 +74,11 @@ def test_the_file_says_what_goes_in_and_what_comes_out(graph):
     assert json.loads(props.pop("classes")) == CLASSES
     assert props == {"picture": "mnist", "height": "30", "width": "28"}
     assert [(o.domain, o.version) for o in graph.opset_import] == [("", OPSET)]
-
-
-def test_the_weights_of_every_lstm_are_constants(graph):
-    """Some runtimes take no LSTM whose weights are computed."""
+    # Some runtimes take no LSTM whose weights are computed.
     constants = {tensor.name for tensor in graph.graph.initializer}
     lstms = [node for node in graph.graph.node if node.op_type == "LSTM"]
     assert len(lstms) == 2
-    for node in lstms:
-        assert set(node.input[1:4]) <= constants
+    assert all(set(node.input[1:4]) <= constants for node in lstms)
 
 
 def test_another_process_in_another_folder_writes_the_same_and_says_nothing(
@@ -108,15 +100,3 @@ def test_another_process_in_another_folder_writes_the_same_and_says_nothing(
     assert written == graph.SerializeToString(deterministic=True)
     for word in (torch.__version__, onnx.__version__, str(tmp_path), str(ROOT), "site-"):
         assert word.encode() not in written
-
-
-def test_more_weights_than_onnx_has_room_for_is_told_before_the_work(monkeypatch):
-    monkeypatch.setattr(onnx_file, "_MOST", 100_000)
-    path = Path(tempfile.gettempdir()) / "no-such-folder" / "model.onnx"
-    with pytest.raises(ExportError) as caught:
-        save_onnx(make(), path)
-    assert str(caught.value) == (
-        f"{path}: 3,287,080 bytes of weights, ONNX has room for 100,000; "
-        "lower model.hdim or model.n_layer in params.yaml"
-    )
-    assert not path.parent.exists()

@@ -24,7 +24,6 @@ from mnist_lstm.data.splits import load_split, to_input
 from mnist_lstm.export import page
 from mnist_lstm.models.lstm import LSTMClassifier, Reads
 from mnist_lstm.models.store import load_model, save_model
-from mnist_lstm.plumbing.errors import PageError
 from mnist_lstm.plumbing.params import ModelParams, load_params
 from pictures import drawn, encoded, photographed
 from strokes import DIGITS as STROKES
@@ -982,17 +981,3 @@ def test_it_is_the_same_file_whenever_it_is_made(copy):
 def test_all_but_the_weights_is_small(built):
     size = exported(built).stat().st_size
     assert size - len(data_of(exported(built))["weights"]["base64"]) < 1_500_000
-
-
-def test_its_source_is_checked(tmp_path):
-    source = tmp_path / "page"
-    shutil.copytree(SOURCE, source)
-    (source / "lstm.js").write_text("const end = '</script>';")
-    with pytest.raises(PageError, match=r"lstm.js: must not have </script in it"):
-        page.assemble(source, {})
-    (source / "lstm.js").unlink()
-    with pytest.raises(PageError, match=r"lstm.js: no such file"):
-        page.assemble(source, {})
-    (source / "index.html").write_text("<title>None</title>")
-    with pytest.raises(PageError, match=r'must have <script type="application/json"'):
-        page.assemble(source, {})

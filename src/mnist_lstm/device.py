@@ -3,21 +3,15 @@
 import contextlib
 import ctypes
 import os
-import re
-import shutil
-import sys
-import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from mnist_lstm.plumbing.errors import ParamsError
+from mnist_lstm.plumbing.errors import UserError
 
 # from malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-_DRIVER = Path("/proc/driver/nvidia/version")
 # https://github.com/pytorch/pytorch/pull/164411
 _CUDNN_WITH_BF16 = 91300
 
@@ -56,7 +50,7 @@ def set_up(device: str, precision: str, seed: int) -> Compute:
         seed: of every generator of PyTorch.
 
     Raises:
-        ParamsError: a device or a precision that this machine does not have.
+        UserError: a device or a precision that this machine does not have.
     """
     make_deterministic(seed)
     take_threads_that_are_given()
@@ -83,19 +77,18 @@ def take_threads_that_are_given() -> None:
 def select_device(name: str) -> torch.device:
     """Return the device for ``name``: ``auto`` is CUDA where there is one, else the CPU.
 
-    Where ``auto`` finds a driver of NVIDIA's that PyTorch cannot use, it warns.
+    Where NVIDIA's driver is there and PyTorch cannot use it, PyTorch itself warns.
 
     Raises:
-        ParamsError: ``cuda`` where there is none.
+        UserError: ``cuda`` where there is none.
     """
-    if name == "cpu":
-        return torch.device("cpu")
-    if has_cuda():
+    if name != "cpu" and torch.cuda.is_available():
         return torch.device("cuda")
     if name == "cuda":
-        raise ParamsError.of("train.device", f"auto or cpu: {_why_no_cuda()}", name)
-    if _has_driver():
-        print(f"warning: computing on the CPU: {_why_no_cuda()}", file=sys.stderr)
+        raise UserError(
+            f"params.yaml: train.device must be auto or cpu: PyTorch {torch.__version__} "
+            "finds no CUDA device, got 'cuda'"
+        )
     return torch.device("cpu")
 
 
@@ -106,58 +99,32 @@ def select_precision(name: str, device: torch.device) -> str:
     benchmarks/LOG.md). On CUDA it is fp32, until bf16 is measured there.
 
     Raises:
-        ParamsError: ``bf16`` where PyTorch has no LSTM in it.
+        UserError: ``bf16`` where PyTorch has no LSTM in it.
     """
-    if device.type == "cuda":
-        if name == "bf16" and (lack := _lacks_for_bf16()):
-            raise ParamsError.of("train.precision", f"auto or fp32: {lack}", name)
-        return "fp32" if name == "auto" else name
-    if name == "bf16" and not _has_lstm_in_bf16():
-        fits = "auto or fp32: this CPU has no LSTM in bf16"
-        raise ParamsError.of("train.precision", fits, name)
+    if name == "bf16" and (lack := lacks_for_bf16(device)):
+        raise UserError(
+            f"params.yaml: train.precision must be auto or fp32: {lack}, got 'bf16'"
+        )
     if name != "auto":
         return name
+    if device.type == "cuda":
+        return "fp32"
     able = torch.cpu.get_capabilities()
     native = able.get("avx512_bf16") or able.get("amx_bf16")
     # The environment may ask PyTorch, or oneDNN, for less than the processor can do.
     used = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return "bf16" if native and used and _has_lstm_in_bf16() else "fp32"
+    return "bf16" if native and used and not lacks_for_bf16(device) else "fp32"
 
 
-def has_cuda() -> bool:
-    """Say whether PyTorch can use CUDA; its own warning is no line of ours."""
-    with warnings.catch_warnings(action="ignore"):
-        return torch.cuda.is_available()
-
-
-def _has_driver() -> bool:
-    """Say whether NVIDIA's driver is here, and nobody hid its devices."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return not hidden and (_DRIVER.exists() or shutil.which("nvidia-smi") is not None)
-
-
-def _why_no_cuda() -> str:
-    """Return PyTorch's own reason, in a sentence, and what it was built for."""
-    reason = "no CUDA device answers"
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:  # the latter: built without CUDA
-        reason = re.split(r"\. |\n", str(error))[0]
-    cuda = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU alone"
-    return f"{reason}; PyTorch {torch.__version__} is built for {cuda}"
-
-
-def _lacks_for_bf16() -> str:
-    """Return what is missing for cuDNN's LSTM in bf16; nothing where it is all there."""
-    if torch.cuda.get_device_capability() < (8, 0):
-        return "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"
-    if (torch.backends.cudnn.version() or 0) < _CUDNN_WITH_BF16:
-        return "an LSTM in bf16 takes cuDNN 9.13 or later"
-    return ""
-
-
-def _has_lstm_in_bf16() -> bool:
-    """Say whether the CPU trains an LSTM in bf16; only trying tells."""
+def lacks_for_bf16(device: torch.device) -> str:
+    """Return what ``device`` lacks to train an LSTM in bf16; nothing where it can."""
+    if device.type == "cuda":
+        if torch.cuda.get_device_capability() < (8, 0):
+            return "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"
+        if (torch.backends.cudnn.version() or 0) < _CUDNN_WITH_BF16:
+            return "an LSTM in bf16 takes cuDNN 9.13 or later"
+        return ""
+    # On a CPU, only trying tells.
     x = torch.zeros(1, 1, 1)
     sizes = ((4, 1), (4, 1), (4,), (4,))
     weights = [torch.zeros(size, requires_grad=True) for size in sizes]
@@ -166,8 +133,8 @@ def _has_lstm_in_bf16() -> bool:
             y, *_ = torch.lstm(x, (x, x), weights, True, 1, 0.0, True, False, True)
             y.sum().backward()
         except RuntimeError:
-            return False
-    return True
+            return "this CPU has no LSTM in bf16"
+    return ""
 
 
 def make_deterministic(seed: int) -> None:
@@ -196,7 +163,7 @@ def retain_freed_memory() -> None:
     Only glibc (Linux) has the two settings; elsewhere this does nothing.
     Source: https://man7.org/linux/man-pages/man3/mallopt.3.html
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)
@@ -208,5 +175,5 @@ def release_freed_memory() -> None:
     Kept memory that one kind of work leaves in pieces is no use to the next kind.
     Source: https://man7.org/linux/man-pages/man3/malloc_trim.3.html
     """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
+    with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -27,8 +27,6 @@ from mnist_lstm.plumbing.files import write_bytes
 # The user's own matplotlibrc must not change what is drawn.
 _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
 
-_RIGHT, _WRONG = "black", "tab:red"
-_DPI = 100
 _SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
 _N_UNIT = 32  # of an LSTM, in a heat map
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
@@ -54,11 +52,9 @@ def drawable(classes: Sequence[str]) -> list[str]:
 
 @_own_style
 def samples(images: Tensor, table: pd.DataFrame) -> Figure:
-    """Draw images in a square grid under prediction and label, the wrong ones in red.
+    """Draw images, uint8 [M x L x Q], under prediction and label, the wrong ones in red.
 
-    Args:
-        images: uint8 [M x L x Q].
-        table: M rows with ``actual`` and ``predicted``.
+    ``table`` has M rows with ``actual`` and ``predicted``.
     """
     titles = [
         (f"Pred:{row.predicted}", f"Label:{row.actual}", row.predicted == row.actual)
@@ -69,11 +65,9 @@ def samples(images: Tensor, table: pd.DataFrame) -> Figure:
 
 @_own_style
 def mistakes(images: Tensor, table: pd.DataFrame) -> Figure:
-    """Draw wrongly classified images under prediction, its probability, and label.
+    """Draw mistakes, uint8 [M x L x Q], under prediction, its probability, and label.
 
-    Args:
-        images: uint8 [M x L x Q], none where the model makes no mistake.
-        table: M rows with ``actual``, ``predicted`` and ``probability``.
+    ``table`` has M rows, or none, with ``actual``, ``predicted`` and ``probability``.
     """
     titles = [
         (f"Pred:{row.predicted} ({row.probability:.1%})", f"Label:{row.actual}", False)
@@ -85,11 +79,7 @@ def mistakes(images: Tensor, table: pd.DataFrame) -> Figure:
 
 @_own_style
 def learning_curve(history: pd.DataFrame) -> Figure:
-    """Draw accuracy and loss by epoch, of the train split and of the held-out one.
-
-    Args:
-        history: the rows of :func:`mnist_lstm.training.loop.fit`; epoch 0 is untrained.
-    """
+    """Draw accuracy and loss by epoch, the rows of :func:`mnist_lstm.training.loop.fit`."""
     figure = _figure(10, 4.2)
     figure.suptitle("Learning curve (epoch 0: untrained)")
     left, right = figure.subplots(1, 2)
@@ -119,15 +109,13 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 
 @_own_style
 def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
-    """Draw how often each class was taken for which; colour shows the mistakes only.
+    """Draw how often each of ``classes`` was taken for which; colour shows the mistakes.
 
-    Of many classes, those with the most mistakes are shown.
-
-    Args:
-        table: a row an image, with ``actual`` and ``predicted``.
-        classes: the names of all classes, in their order.
+    Of many classes, those with the most mistakes are shown. ``table`` has a row an image,
+    with ``actual`` and ``predicted``.
     """
-    counts = _count_pairs(table, classes)
+    pairs = (pd.Categorical(table[name], classes) for name in ("actual", "predicted"))
+    counts = pd.crosstab(*pairs, dropna=False).to_numpy()
     title = f"Test split: {counts.trace():,} of {len(table):,} right, mistakes in colour"
     wrong = counts - np.diag(counts.diagonal())
     if len(classes) > _N_CONFUSED:
@@ -143,15 +131,9 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.set_title(title)
     image = axes.imshow(wrong, cmap="Reds", vmin=0)
     for (i, j), count in np.ndenumerate(counts):
-        axes.text(
-            j,
-            i,
-            count or "",
-            ha="center",
-            va="center",
-            color="white" if wrong[i, j] > wrong.max() / 2 else "black",
-            fontweight="bold" if i == j else "normal",
-        )
+        color = "white" if wrong[i, j] > wrong.max() / 2 else "black"
+        weight = "bold" if i == j else "normal"
+        axes.text(j, i, count or "", ha="center", va="center", color=color, weight=weight)
     axes.set_xticks(range(len(classes)), classes, rotation=_rotation(classes))
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
@@ -186,21 +168,11 @@ def reading(
 def predictions(
     images: Tensor, files: list[str], probabilities: Tensor, classes: Sequence[str]
 ) -> Figure:
-    """Draw what the model saw of pictures, and the class probabilities after each row.
-
-    Args:
-        images: uint8 [M x L x Q], prepared.
-        files: the name of each.
-        probabilities: float [M x L x classes], after each step.
-        classes: their names.
-    """
+    """Draw what the model saw of pictures, as :func:`reading`, under the files' names."""
+    names = [_in_font(_shortened(file, 16)).replace("$", r"\$") for file in files]
     titles = [
-        (
-            _in_font(_shortened(file, 16)).replace("$", r"\$"),
-            f"{classes[p[-1].argmax()]} {sure}",
-        )
-        for file, p in zip(files, probabilities, strict=True)
-        for sure in [f"{p[-1].max():.0%}"]
+        (name, f"{classes[p[-1].argmax()]} {p[-1].max():.0%}")
+        for name, p in zip(names, probabilities, strict=True)
     ]
     title = "What the LSTM saw, and what it believed after each row"
     return _readings(images, titles, probabilities, classes, title)
@@ -248,10 +220,7 @@ def _readings(
 def gates(image: Tensor, label: object, layer: Gates) -> Figure:
     """Draw, row beside row, an image and what a layer's gates and cell state are then.
 
-    Args:
-        image: uint8 [L x Q].
-        label: its class.
-        layer: the gates as they read this image, each [1 x L x D].
+    ``image`` is uint8 [L x Q]; each of the gates of ``layer``, as it read it, [1 x L x D].
     """
     cell = layer.cell[0]
     # From the most negative to the most positive: as the rows are read, a slope appears.
@@ -309,7 +278,7 @@ def gates(image: Tensor, label: object, layer: Gates) -> Figure:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path`` as PNG, without date or version."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(data, format="png", dpi=100, metadata={"Software": None})
     write_bytes(path, data.getvalue())
 
 
@@ -321,13 +290,9 @@ def _figure(width: float, height: float) -> Figure:
 def _grid(
     images: Tensor, titles: list[tuple[str, str, bool]], title: str, fontsize: int
 ) -> Figure:
-    """Draw images in a square grid, each under what was predicted and what it is.
+    """Draw images in a square grid, each under two texts, red where they do not agree.
 
-    Args:
-        images: uint8 [M x L x Q].
-        titles: of each image the two texts, and whether they are the same.
-        title: of the figure.
-        fontsize: of the titles, in points, where each pair of texts has room in one line.
+    They have ``fontsize`` (points) where each pair has room in one line.
     """
     side = max(1, math.ceil(math.sqrt(len(images))))
     inches = max(6, 2 * side)
@@ -343,19 +308,9 @@ def _grid(
         axes.set_axis_off()
     for axes, image, (above, below, same) in zip(grid, images, titles, strict=False):
         _draw_image(axes, image)
-        color = _RIGHT if same else _WRONG
+        color = "black" if same else "tab:red"
         axes.set_title(f"{above}{between}{below}", color=color, fontsize=fontsize)
     return figure
-
-
-def _count_pairs(table: pd.DataFrame, classes: Sequence[str]) -> np.ndarray:
-    """Return how often each class (row) was taken for each (column): int [C x C]."""
-    counts = np.zeros((len(classes), len(classes)), int)
-    actual, predicted = (
-        pd.Categorical(table[name], classes).codes for name in ("actual", "predicted")
-    )
-    np.add.at(counts, (actual, predicted), 1)
-    return counts
 
 
 def _shortened(name: str, most: int) -> str:

@@ -42,22 +42,20 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
     """
     try:
         content = path.read_bytes()  # not mapped: another may cut the file later on
+        tensors = safetensors.torch.load(content)
+        metadata = json.loads(_header(content)[0]["__metadata__"]["metadata"])
+        changed = metadata.pop("sha256") != _checksum(tensors, metadata)
     except FileNotFoundError:
         raise TensorFileError(
             f"{path}: no such file; the stage `{writer}` writes it"
         ) from None
-    try:
-        tensors = safetensors.torch.load(content)
-        about = _header(content)[0]["__metadata__"]
-        metadata = json.loads(about["metadata"])
-        changed = metadata.pop("sha256") != _checksum(tensors, metadata)
-        changed |= about.get("format") != "pt"
-    except safetensors.SafetensorError as error:
-        raise TensorFileError(f"{path}: damaged, or no safetensors file: {error}") from None
-    # Metadata that are not ours; types of tensors that PyTorch has not; RecursionError.
-    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):
+    # Metadata that are not ours; types of tensors that PyTorch has not.
+    except (
+        *(safetensors.SafetensorError, LookupError, AttributeError),
+        *(TypeError, ValueError, RuntimeError),
+    ):
         raise TensorFileError(
-            f"{path}: safetensors without the checksum that the stage `{writer}` adds"
+            f"{path}: damaged, or not a file of the stage `{writer}`"
         ) from None
     if changed:
         raise TensorFileError(f"{path}: damaged: it does not match its own checksum")

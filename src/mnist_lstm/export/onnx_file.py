@@ -14,28 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lstm.models.lstm import LSTMClassifier
-from mnist_lstm.plumbing.errors import ExportError
 from mnist_lstm.plumbing.files import write_bytes
 
 OPSET = 18  # the one that the exporter is written for; runtimes since 2023 have it
-_MOST = 2**31 - 1  # bytes in a protobuf message
 
 
 def save_onnx(model: LSTMClassifier, path: Path) -> None:
-    """Write ``model`` to ``path``, one file with its weights.
-
-    Args:
-        model: in fp32, evaluating, loaded: it says what it reads.
-        path: where to.
-
-    Raises:
-        ExportError: more weights than an ONNX file holds.
-    """
-    size = sum(values.nbytes for values in model.state_dict().values())
-    if size > 0.99 * _MOST:  # the rest is a few kilobytes
-        raise ExportError.too_big(path, size, _MOST)
-    graph = to_onnx(model)
-    write_bytes(path, graph.SerializeToString(deterministic=True))
+    """Write ``model``, in fp32 and as it was loaded, to ``path`` with its weights."""
+    write_bytes(path, to_onnx(model).SerializeToString(deterministic=True))
 
 
 def to_onnx(model: LSTMClassifier) -> onnx.ModelProto:

@@ -34,29 +34,17 @@ def load_model(
     """
     weights, metadata = load_tensors(path, writer="train")
     try:
-        trained, reads = metadata["model"], Reads(**metadata["reads"])
+        reads = Reads(**metadata["reads"])
     except (KeyError, TypeError):
         raise UserError(f"{path}: not a model; the stage `train` writes it") from None
-    if differ := _differences(trained, params.model_dump()):
-        raise UserError(
-            f"{path}: holds a model of {differ[0]}, params.yaml asks for {differ[1]}; "
-            "`dvc repro` trains it"
-        )
     with torch.device("meta"):  # nothing is drawn: the caller's generator stays as it is
         model = LSTMClassifier(params, precision)
     try:
         model.to_empty(device=device).load_state_dict(weights)
     except RuntimeError as error:
-        raise UserError(f"{path}: {one_line(error)}") from None
+        raise UserError(
+            f"{path}: not of the model in params.yaml, which `dvc repro` trains: "
+            f"{one_line(error)}"
+        ) from None
     model.reads = reads._replace(classes=tuple(reads.classes))
     return model.eval()
-
-
-def _differences(found: dict, expected: dict) -> tuple[str, str] | None:
-    """Return the parameters that differ, as each of the two has them."""
-    keys = [key for key in expected | found if found.get(key) != expected.get(key)]
-
-    def named(values: dict) -> str:
-        return ", ".join(f"{key} {values.get(key, 'missing')}" for key in keys)
-
-    return (named(found), named(expected)) if keys else None

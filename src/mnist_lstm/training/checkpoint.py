@@ -13,7 +13,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mnist_lstm.plumbing.errors import TensorFileError, WorkersError
@@ -45,10 +44,10 @@ def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
     Raises:
         UserError: these files are others than those that the run read.
     """
-    files = b"".join(_digest(path.read_bytes()) for path in data)
+    files = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in data)
     parts = json.dumps(params, sort_keys=True).encode(), files, _code(), machine.encode()
     refuse_changes()
-    return "-".join(_digest(part).hex()[:12] for part in parts)
+    return "-".join(hashlib.sha256(part).hexdigest()[:12] for part in parts)
 
 
 def key_parts(key: str) -> dict[str, str]:
@@ -119,7 +118,8 @@ class Checkpointer:
         self.due = math.inf
         start = time.monotonic()
         tensors, metadata = self.run.state()
-        self.written = self.thread.submit(self._write, _copy(tensors), metadata, start)
+        copies = {name: values.to("cpu", copy=True) for name, values in tensors.items()}
+        self.written = self.thread.submit(self._write, copies, metadata, start)
 
     def wait(self) -> None:
         """Wait until what was saved is written.
@@ -207,29 +207,12 @@ class Checkpointer:
         return ", ".join(name for name in _PARTS if theirs[name] != ours[name])
 
 
-def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU; those of a type come from a device in one piece."""
-    kinds: dict[tuple, list[str]] = {}
-    for name, values in tensors.items():
-        kinds.setdefault((values.device, values.dtype), []).append(name)
-    copies: dict[str, Tensor] = {}
-    for names in kinds.values():
-        buffer = torch.cat([tensors[name].flatten() for name in names]).cpu()
-        parts = buffer.split([tensors[name].numel() for name in names])
-        copies |= {n: p.view_as(tensors[n]) for n, p in zip(names, parts, strict=True)}
-    return copies
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
-
-
 def _code() -> bytes:
     """Return the source that a run's bits depend on: the script's, and what it imported.
 
     The plumbing is left out, as it is of the stage's dependencies in dvc.yaml.
     """
-    names = sorted(name for name in sys.modules if name.startswith("mnist_lstm."))
-    names = [name for name in names if not name.startswith("mnist_lstm.plumbing")]
+    ours = [name for name in sorted(sys.modules) if name.startswith("mnist_lstm.")]
+    names = [name for name in ours if not name.startswith("mnist_lstm.plumbing")]
     files = [getattr(sys.modules[name], "__file__", None) for name in ("__main__", *names)]
     return b"".join(Path(file).read_bytes() for file in files if file)

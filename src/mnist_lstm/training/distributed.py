@@ -14,41 +14,28 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mnist_lstm.data.splits import Split
-from mnist_lstm.device import has_cuda
 from mnist_lstm.evaluation import batch_size, compute_logits
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
-from mnist_lstm.plumbing.errors import ParamsError, UserError, WorkersError
+from mnist_lstm.plumbing.errors import UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.plumbing.script import ending_at_once
 from mnist_lstm.training.cudagraph import GraphedStep
-from mnist_lstm.training.muon import Muon
-from mnist_lstm.training.optimizer import AdamW
+
+if TYPE_CHECKING:
+    from mnist_lstm.training.loop import Run
 
 _LONGEST = 7 * 24 * 3600  # seconds to wait for another worker
-
-
-class Learner(Protocol):
-    """What takes a sharded step: the training run."""
-
-    model: LSTMClassifier
-    params: TrainParams
-
-    @property
-    def optimizer(self) -> AdamW | Muon:
-        """It moves the weights by their gradients."""
-
-    def taken(self) -> int:
-        """Return how many steps were taken."""
-
-    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the loss [] on a batch, x: [B x L x Q] and y: int64 [B]."""
+_LOST = (
+    "another worker is gone, or does not answer; run the same again, on any number of "
+    "workers: training goes on from where it is"
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ class Workers:
             tell: what has to be the same for all of what was prepared, by name.
 
         Raises:
-            UserError: what went wrong, and for which worker.
+            UserError: what went wrong, or differs from worker 0, and for which worker.
         """
         if self.count == 1:
             return prepare()
@@ -104,9 +91,18 @@ class Workers:
             told = tell(prepared)
         except UserError as error:
             wrong = error.args
-        all_told: list[Any] = [None] * self.count
-        _together("all_gather_object", all_told, (wrong, told, socket.gethostname()))
-        _refuse_other(all_told)
+        everyone: list[Any] = [None] * self.count
+        _together("all_gather_object", everyone, (wrong, told, socket.gethostname()))
+        expected = everyone[0][1]
+        for rank, (wrong, told, host) in enumerate(everyone):
+            if wrong:
+                raise UserError(*(f"worker {rank} on {host}: {line}" for line in wrong))
+            # the first: with other data, another machine is told, too
+            if other := [name for name in told if told[name] != expected[name]]:
+                raise UserError(
+                    f"worker {rank} on {host} has other {other[0]} than worker 0; give "
+                    "every host the same commit, data, packages and kind of processor"
+                )
         return prepared
 
     def spread(self, value: object) -> Any:
@@ -123,7 +119,7 @@ ALONE = Workers()
 class ShardedStep:
     """A training step whose batch is cut into ``train.shards`` parts."""
 
-    def __init__(self, run: Learner, workers: Workers):
+    def __init__(self, run: "Run", workers: Workers):
         self.run = run
         self.workers = workers
         own = run.params.shards // workers.count
@@ -177,19 +173,22 @@ def join_workers(params: TrainParams) -> Workers:
     With shards, a CPU computes on one thread a worker: in float32, bits depend on it.
 
     Raises:
-        ParamsError: a number of shards that the workers cannot share.
-        UserError: ``TRAIN_TIMEOUT`` is no number of seconds.
+        UserError: the workers cannot share so many shards; ``TRAIN_TIMEOUT`` is no number.
         WorkersError: some do not come.
     """
     rank, count = 0, 1
     if IS_WORKER:
         rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if params.shards % count:
-        fits = f"a multiple of the {count} workers"
-        raise ParamsError.of("train.shards", fits, params.shards)
+        raise UserError(
+            f"params.yaml: train.shards must be a multiple of the {count} workers, "
+            f"got {params.shards}"
+        )
     if params.shards > params.batch_size:
-        fits = f"at most train.batch_size ({params.batch_size})"
-        raise ParamsError.of("train.shards", fits, params.shards)
+        raise UserError(
+            "params.yaml: train.shards must be at most train.batch_size "
+            f"({params.batch_size}), got {params.shards}"
+        )
     if params.shards > 1:
         torch.set_num_threads(1)
     if count > 1:
@@ -201,7 +200,7 @@ def _connect(device: str, rank: int, count: int) -> None:
     """Meet the other workers; gloo alone tells of one that is lost, or does not answer."""
     import torch.distributed as dist  # not above: one worker needs none of it
 
-    if device != "cpu" and has_cuda():
+    if device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     timeout = timedelta(seconds=number_from("TRAIN_TIMEOUT", default=60, most=_LONGEST))
     members: dict[str, Any] = {"rank": rank, "world_size": count}
@@ -211,7 +210,7 @@ def _connect(device: str, rank: int, count: int) -> None:
         with ending_at_once():
             dist.init_process_group("gloo", timeout=timeout, **members)
     except (RuntimeError, ValueError):
-        raise WorkersError.lost() from None
+        raise WorkersError(_LOST) from None
     # Gloo's threads would end a Python that is ending itself, by SIGABRT.
     atexit.register(dist.destroy_process_group)
 
@@ -223,21 +222,4 @@ def _together(collective: str, *arguments: object) -> None:
     try:
         getattr(dist, collective)(*arguments)
     except RuntimeError:  # the others are gone, or did not come in time
-        raise WorkersError.lost() from None
-
-
-def _refuse_other(all_told: list[tuple[tuple, dict, str]]) -> None:
-    """Refuse to train with a worker that failed, or that has other things than worker 0.
-
-    Raises:
-        UserError: for the first of these.
-    """
-    _, expected, _ = all_told[0]
-    for rank, (wrong, told, host) in enumerate(all_told):
-        if wrong:
-            raise UserError(*wrong) if rank == 0 else WorkersError.failed(rank, host, wrong)
-        other = [name for name, value in told.items() if value != expected.get(name)]
-        if other:
-            # a machine is known by what it computes of the data
-            known = [name for name in other if name != "machine"] or other
-            raise WorkersError.differs(rank, host, known)
+        raise WorkersError(_LOST) from None

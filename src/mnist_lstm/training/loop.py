@@ -15,7 +15,7 @@ from mnist_lstm.data.splits import Split
 from mnist_lstm.device import Compute, release_freed_memory, retain_freed_memory
 from mnist_lstm.evaluation import Score, score
 from mnist_lstm.models.lstm import LSTMClassifier
-from mnist_lstm.plumbing.errors import DivergedError
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
 from mnist_lstm.plumbing.progress import TrainingBar
 from mnist_lstm.training.augmentation import augment, strength_at
@@ -55,11 +55,10 @@ def fit(
         ``train_accuracy``, ``heldout_loss`` and ``heldout_accuracy`` of ``run.ema_model``.
 
     Raises:
-        DivergedError: a loss or a weight that is not finite.
+        UserError: a loss or a weight is not finite.
     """
-    splits = (
-        {"train": train, "heldout": heldout} if evaluate_train else {"heldout": heldout}
-    )
+    splits = {"train": train} if evaluate_train else {}
+    splits["heldout"] = heldout
     while run.epoch <= run.params.epochs:
         learnt: Row = {}
         if run.epoch > 0:  # epoch 0 evaluates the untrained model
@@ -194,20 +193,14 @@ class Run:
         return (losses @ sizes.double()).item() / n
 
     def evaluate(self, name: str, split: Split) -> Generator[None, None, Score]:
-        """Score ``ema_model`` on ``split``, batch by batch, yielding between them.
-
-        Raises:
-            DivergedError: a loss that is not finite.
-        """
+        """Score ``ema_model`` on ``split``, batch by batch, yielding between them."""
         found = self.logits[name]
         for logits in self.workers.logits(self.ema_model, split, sum(map(len, found))):
             found.append(logits)
             yield None
         result = score(torch.cat(found), split.labels)
         if not math.isfinite(result.loss):
-            raise DivergedError.evaluation(
-                self.epoch, name, result.loss, self.hyperparameters()
-            )
+            raise self._diverged(f"evaluation: the {name} loss is {result.loss}")
         return result
 
     def end_epoch(self, row: Row) -> None:
@@ -222,14 +215,31 @@ class Run:
         """Look for what went wrong on the device since the last look.
 
         Raises:
-            DivergedError: names the step of the epoch whose loss is not finite.
+            UserError: names the step of the epoch whose loss is not finite.
         """
         values = torch.stack(self.losses).tolist() if self.losses else []
         for step, value in enumerate(values, 1):
             if not math.isfinite(value):
-                raise DivergedError.loss(self.epoch, step, value, self.hyperparameters())
+                raise self._diverged(f"step {step}: the loss is {value}")
         if not parameters_to_vector(self.model.parameters()).isfinite().all():
-            raise DivergedError.weights(self.epoch, len(values), self.hyperparameters())
+            raise self._diverged(f"step {len(values)}: the weights are not finite")
+
+    def _diverged(self, found: str) -> UserError:
+        """Return the error of what was ``found``, with what to lower, likeliest first."""
+        p = self.params
+        lower = {"lr": p.lr}
+        if p.optimizer == "muon":
+            lower = {"muon_lr": p.muon_lr} | lower
+        if p.schedule == "one_cycle" and p.final_lr > p.lr:
+            lower = {"final_lr": p.final_lr} | lower
+        if (
+            p.weight_decay * max(lower.values()) > 1
+        ):  # a step multiplies weights by 1 - that
+            lower = {"weight_decay": p.weight_decay} | lower
+        names = " or ".join(f"train.{name} ({value:g})" for name, value in lower.items())
+        return UserError(
+            f"epoch {self.epoch}, {found}: training diverged; lower {names} in params.yaml"
+        )
 
     def taken(self) -> int:
         """Return how many steps were taken since the first epoch began."""
@@ -237,19 +247,12 @@ class Run:
 
     def hyperparameters(self) -> dict:
         """Return every parameter that the run depends on, by section of params.yaml."""
-        sections = {
-            "model": self.model.params,
-            "train": self.params,
-            "augment": self.augment,
-        }
+        sections = {"model": self.model.params, "train": self.params}
+        sections |= {"augment": self.augment}
         return {name: params.model_dump() for name, params in sections.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict]:
-        """Return tensors, and what JSON can say, for :meth:`restore`.
-
-        Raises:
-            DivergedError: nothing to go on from.
-        """
+        """Return tensors, and what JSON can say, for :meth:`restore`, if all is finite."""
         self.check()
         tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
         if self.ema_model is not self.model:

@@ -13,12 +13,12 @@ from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.training.optimizer import AdamW, Optimizer
 
 # Newton-Schulz iterations (a, b, c): a singular value s becomes a s + b s^3 + c s^5.
-Run = tuple[tuple[float, float, float], ...]
+Coefficients = tuple[tuple[float, float, float], ...]
 # Each of these four comes as near to 1 as such a polynomial can, for all values from the
 # least to the greatest that the one before makes of 0.003 to 1, and 5% beyond: rounding.
 # Source: N. Amsel et al., https://arxiv.org/abs/2505.16932
-_FIRST: Run = ((8.3837, -24.7659, 18.3571), (3.8733, -2.6219, 0.4500))
-_SECOND: Run = ((3.4561, -2.3672, 0.4280), (2.6123, -1.8139, 0.3840))
+_FIRST: Coefficients = ((8.3837, -24.7659, 18.3571), (3.8733, -2.6219, 0.4500))
+_SECOND: Coefficients = ((3.4561, -2.3672, 0.4280), (2.6123, -1.8139, 0.3840))
 
 
 def make_optimizer(model: LSTMClassifier, params: TrainParams) -> "AdamW | Muon":
@@ -77,7 +77,10 @@ class Muon(Optimizer):
 
 
 def orthogonalize(
-    x: Tensor, dtype: torch.dtype, first: Run = _FIRST, second: Run = _SECOND
+    x: Tensor,
+    dtype: torch.dtype,
+    first: Coefficients = _FIRST,
+    second: Coefficients = _SECOND,
 ) -> Tensor:
     """Return the matrices ``x`` [n x R x C] with their singular values moved to about 1.
 
@@ -98,7 +101,7 @@ def orthogonalize(
     return (y if tall else y.mT).to(x.dtype)
 
 
-def _multiplier(gram: Tensor, iterations: Run) -> Tensor:
+def _multiplier(gram: Tensor, iterations: Coefficients) -> Tensor:
     """Return the product [n x C x C] of the polynomials of ``iterations``."""
     product = polynomial = _polynomial(gram, *iterations[0])
     for iteration in iterations[1:]:
