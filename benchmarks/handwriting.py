@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnist_lstm.data.picture import open_picture, prepare
 from mnist_lstm.data.splits import to_input
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing import script
 from mnist_lstm.predict import MODEL, load
 from strokes import DIGITS, PAPER, draw
@@ -50,9 +50,7 @@ def told(name: str, n: int, wrong: Counter[str]) -> str:
 
 
 @torch.inference_mode()
-def misread(
-    model: LSTMClassifier, make: Callable[[int, int], bytes], n: int
-) -> Counter[str]:
+def misread(model: Model, make: Callable[[int, int], bytes], n: int) -> Counter[str]:
     """Return how often ``model`` reads a picture, make(digit, seed), wrong, by "4 as 9"."""
     wrong: Counter[str] = Counter()
     for seed in range(n):

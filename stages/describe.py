@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from mnist_lstm.device import make_deterministic
-from mnist_lstm.models.explanation import explain, layer_formula
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model, make_model
+from mnist_lstm.models.explanation import explain, formulas, shapes
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv, write_json
 
@@ -25,19 +25,20 @@ def main() -> None:
     """Print shapes and parameters, and write the latter."""
     params = load_params()
     make_deterministic(params.train.seed)
-    model = LSTMClassifier(params.model)
+    model = make_model(params.model).eval()
 
     x = torch.rand(2, 20, params.model.xdim)
-    rnn_out, (hn, cn) = model.rnn(x)
-    for name, value in {"x": x, "rnn_out": rnn_out, "hn": hn, "cn": cn}.items():
-        print(f"{name:8}{list(value.shape)}")
+    for name, shape in shapes(model, x).items():
+        print(f"{name:8}{shape}")
 
     table = parameter_table(model)
+    width = max(map(len, table.name))
     for row in table.itertuples():
-        print(f"{row.name:17} {row.shape:>8} {row.count:>8,}  {row.first_values}")
-    counts = table.groupby("layer", sort=False)["count"].sum().items()
-    for (layer, count), formula in zip(counts, formulas(model), strict=True):
-        print(f"{layer:17} {'':8} {count:>8,}  = {formula}")
+        print(f"{row.name:{width}} {row.shape:>8} {row.count:>8,}  {row.first_values}")
+    products = formulas(model)
+    for layer, count in table.groupby("layer", sort=False)["count"].sum().items():
+        product = f"  = {products[layer]}" if layer in products else ""
+        print(f"{layer:{width}} {'':8} {count:>8,}{product}")
     total = int(table["count"].sum())
     print(f"{total:,} parameters\n")
     for line in explain(model, length=x.shape[1]):
@@ -46,20 +47,14 @@ def main() -> None:
     write_csv(Path("plots/parameters.csv"), table)
 
 
-def formulas(model: LSTMClassifier) -> list[str]:
-    """Return how many parameters each layer has, as products, the linear one last."""
-    layers = [layer_formula(model.rnn, layer) for layer in range(model.rnn.num_layers)]
-    return [*layers, f"{model.lin.out_features} x ({model.lin.in_features} + 1)"]
-
-
-def parameter_table(model: LSTMClassifier) -> pd.DataFrame:
+def parameter_table(model: Model) -> pd.DataFrame:
     """Return each parameter's layer, name, shape, number of values and first five values.
 
     The layers are those of the LSTM (``rnn_l0``, ...) and ``lin``.
     """
     rows = []
     for name, values in model.named_parameters():
-        module, tensor = name.split(".")
+        module, _, tensor = name.rpartition(".")
         rows.append(
             {
                 "layer": f"rnn_{tensor.rpartition('_')[2]}" if module == "rnn" else module,

@@ -17,7 +17,7 @@ from mnist_lstm.data.splits import Split, load_split, split_paths, to_input
 from mnist_lstm.export import page
 from mnist_lstm.export.card import Facts, model_card
 from mnist_lstm.export.onnx_file import save_onnx
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
@@ -43,6 +43,8 @@ def main() -> None:
     facts = Facts(
         data=params.data.name,
         model=params.model,
+        called=model.called,
+        is_lstm=model.is_lstm,
         train=params.train,
         augment=params.augment,
         picture=test.picture,
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def page_data(
-    model: LSTMClassifier, train: Split, test: Split, table: pd.DataFrame, facts: Facts
+    model: Model, train: Split, test: Split, table: pd.DataFrame, facts: Facts
 ) -> dict:
     """Return all that the page knows: the model, its accuracy, and images to click."""
     numbers = {name: number for number, name in enumerate(test.classes)}

@@ -15,7 +15,7 @@ import torch
 
 from mnist_lstm import figures
 from mnist_lstm.data.splits import load_split, to_input
-from mnist_lstm.models.gates import compute_gates
+from mnist_lstm.models.gates import gates_of
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import read_predictions
@@ -63,8 +63,12 @@ def main() -> None:
 
     # Of these images, the one about which it changes its mind the most.
     n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())
-    layers = compute_gates(model.rnn, to_input(some.images[n : n + 1]))
-    drawn["gates"] = figures.gates(some.images[n], classes[some.labels[n]], layers[-1])
+    gates = gates_of(model, to_input(some.images[n : n + 1]))
+    drawn["gates"] = (
+        figures.gates(some.images[n], classes[some.labels[n]], gates)
+        if gates
+        else figures.note(f"{model.called.capitalize()} has no gates that are drawn here.")
+    )
 
     for name, figure in drawn.items():
         figures.save_figure(figure, PLOTS / f"{name}.png")

@@ -22,7 +22,7 @@ import pandas as pd
 
 from mnist_lstm.data.splits import Split, load_split, split_paths
 from mnist_lstm.device import set_up
-from mnist_lstm.models.lstm import Reads
+from mnist_lstm.models.base import Reads
 from mnist_lstm.models.store import save_model
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv

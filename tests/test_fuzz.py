@@ -12,7 +12,8 @@ from PIL import Image
 
 from defaults import DIGITS, model_params
 from mnist_lstm.data.picture import FORMATS, image_of, open_picture
-from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.base import Reads
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.models.store import load_model, save_model
 from mnist_lstm.plumbing.errors import UserError
 from pictures import drawn

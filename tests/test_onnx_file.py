@@ -12,14 +12,16 @@ import torch
 
 from defaults import DEFAULT, model_params
 from mnist_lstm.export.onnx_file import OPSET, save_onnx, to_onnx
-from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.base import Reads
+from mnist_lstm.models.lstm import LSTMClassifier
 from sandbox import ROOT
 
 CLASSES = [*"012345678", "neuf é"]
 EXPORT = f"""
 import torch
 from pathlib import Path
-from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.base import Reads
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.export.onnx_file import save_onnx
 from mnist_lstm.plumbing.params import ModelParams
 torch.manual_seed(0)

@@ -22,7 +22,8 @@ from handwriting import drawing
 from mnist_lstm.data.picture import image_of, open_picture, prepare
 from mnist_lstm.data.splits import load_split, to_input
 from mnist_lstm.export import page
-from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.base import Reads
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.models.store import load_model, save_model
 from mnist_lstm.plumbing.params import ModelParams, load_params
 from pictures import drawn, encoded, photographed

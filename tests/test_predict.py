@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mnist_lstm.models.lstm import LSTMClassifier, Reads
+from mnist_lstm.models.base import Reads
+from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.models.store import save_model
 from mnist_lstm.plumbing.params import ModelParams
 from pictures import drawn, encoded

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import yaml
 
+from mnist_lstm.plumbing.inputs import fill_in
 from mnist_lstm.plumbing.params import parse_yaml
 
 TRAINS = ("prepare", "train", "evaluate")  # the stages that decide an accuracy
@@ -87,7 +88,12 @@ def code_of(folder: Path, tree: str) -> str:
     """Return a name of the code in ``tree`` that decides an accuracy, ten letters long."""
     pipeline = yaml.safe_load(call(folder, "git", "show", f"{tree}:./dvc.yaml"))
     stages = [pipeline["stages"].get(name, {}) for name in TRAINS]
-    deps = {dep for stage in stages for dep in stage.get("deps", [])}
+    name = params_of(folder, tree)["model"].get("name", "lstm")
+    deps = {
+        fill_in(dep, {"model.name": name})
+        for stage in stages
+        for dep in stage.get("deps", [])
+    }
     code = sorted(dep for dep in deps if dep.startswith(("src/", "stages/")))
     found = call(folder, "git", "ls-tree", tree, "--", *code)
     return hashlib.sha256(found.encode()).hexdigest()[:10]

@@ -275,6 +275,14 @@ def gates(image: Tensor, label: object, layer: Gates) -> Figure:
 
 
 @_own_style
+def note(text: str) -> Figure:
+    """Return a figure that says ``text`` where there is nothing to draw."""
+    figure = _figure(9, 1)
+    figure.text(0.5, 0.5, text, ha="center", va="center", fontsize=12)
+    return figure
+
+
+@_own_style
 def save_figure(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path`` as PNG, without date or version."""
     data = io.BytesIO()

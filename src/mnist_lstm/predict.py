@@ -29,7 +29,7 @@ from mnist_lstm.data.picture import MAX_BYTES, greys_of, image_of, is_wide, open
 from mnist_lstm.plumbing.errors import PictureError, UserError, printable
 
 if TYPE_CHECKING:  # PyTorch takes 2 seconds: who asks for help need not wait for it
-    from mnist_lstm.models.lstm import LSTMClassifier
+    from mnist_lstm.models.base import Model
 
 MODEL = Path("models/model.safetensors")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
@@ -50,7 +50,7 @@ class Prediction:
     assumed: str = ""  # of a picture of more than 8 bits, where no such was learnt from
 
 
-def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
+def load(path: str | os.PathLike[str]) -> "Model":
     """Return the trained model in ``path``, on the CPU, ready for :func:`predict`.
 
     It needs no ``params.yaml``: the file says what the model reads. ``.to("cuda")`` and
@@ -60,8 +60,7 @@ def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
         UserError: no such file, or one of other tensors, or a model of one class.
         TensorFileError: a damaged file.
     """
-    from mnist_lstm.models.store import load_model
-    from mnist_lstm.plumbing.params import ModelParams
+    from mnist_lstm.models.store import load_model, params_in
     from mnist_lstm.tensorfile import load_tensors
 
     path = Path(path)
@@ -71,7 +70,7 @@ def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
         )
     _, metadata = load_tensors(path, writer="train")
     try:
-        params = ModelParams(**metadata["model"])
+        params = params_in(metadata)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: not a model; the stage `train` writes it") from None
     if params.ydim < 2:  # no second choice; no stage writes it
@@ -80,13 +79,11 @@ def load(path: str | os.PathLike[str]) -> "LSTMClassifier":
 
 
 @overload
-def predict(model: "LSTMClassifier", pictures: Picture) -> Prediction: ...
+def predict(model: "Model", pictures: Picture) -> Prediction: ...
 @overload
+def predict(model: "Model", pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 def predict(
-    model: "LSTMClassifier", pictures: list[Any] | tuple[Any, ...]
-) -> list[Prediction]: ...
-def predict(
-    model: "LSTMClassifier", pictures: Picture | list[Any] | tuple[Any, ...]
+    model: "Model", pictures: Picture | list[Any] | tuple[Any, ...]
 ) -> Prediction | list[Prediction]:
     """Classify a picture, or each of a list; dark or light ink, one digit a picture.
 
@@ -115,7 +112,7 @@ def predict(
     return found
 
 
-def _predict(model: "LSTMClassifier", picture: Picture) -> Prediction:
+def _predict(model: "Model", picture: Picture) -> Prediction:
     import torch
 
     from mnist_lstm.data.splits import to_input

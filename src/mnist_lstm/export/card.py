@@ -61,6 +61,8 @@ class Facts(NamedTuple):
 
     data: str  # the data set, as data.name has it
     model: ModelParams
+    called: str  # what the model is, with its article
+    is_lstm: bool  # and a linear layer
     train: TrainParams
     augment: AugmentParams
     picture: str  # how a picture of one's own becomes an image, as prepare.picture says

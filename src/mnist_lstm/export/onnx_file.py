@@ -13,18 +13,18 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing.files import write_bytes
 
 OPSET = 18  # the one that the exporter is written for; runtimes since 2023 have it
 
 
-def save_onnx(model: LSTMClassifier, path: Path) -> None:
+def save_onnx(model: Model, path: Path) -> None:
     """Write ``model``, in fp32 and as it was loaded, to ``path`` with its weights."""
     write_bytes(path, to_onnx(model).SerializeToString(deterministic=True))
 
 
-def to_onnx(model: LSTMClassifier) -> onnx.ModelProto:
+def to_onnx(model: Model) -> onnx.ModelProto:
     """Return ``model`` as ONNX: ``x`` float32 [N x L x Q] => ``logits`` [N x ydim].
 
     N and L are free, from 1 on: ONNX Runtime aborts the process where N is 0.
@@ -34,7 +34,7 @@ def to_onnx(model: LSTMClassifier) -> onnx.ModelProto:
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
     with warnings.catch_warnings(action="ignore"):  # PyTorch's, about itself
         program = torch.onnx.export(
-            _OnnxClassifier(model).eval(),
+            for_onnx(model).eval(),
             (x,),
             dynamo=True,
             opset_version=OPSET,
@@ -54,13 +54,18 @@ def to_onnx(model: LSTMClassifier) -> onnx.ModelProto:
     return graph
 
 
+def for_onnx(model: Model) -> nn.Module:
+    """Return what is exported: of an LSTM, a twin that ONNX knows; else what it offers."""
+    return _OnnxClassifier(model) if model.is_lstm else model.for_onnx()
+
+
 class _OnnxClassifier(nn.Module):
     """The classifier with ONNX's own LSTM, of which the exporter makes one node a layer.
 
     Of ``nn.LSTM`` it would trace loops, for seconds, and make a dozen nodes a layer.
     """
 
-    def __init__(self, model: LSTMClassifier):
+    def __init__(self, model: Model):
         super().__init__()
         self.layers = nn.ModuleList(_OnnxLSTM(*layer) for layer in model.rnn.all_weights)
         self.lin = model.lin
@@ -121,9 +126,10 @@ def _clear_notes(message: Any) -> None:
                 _clear_notes(part)
 
 
-def _document(graph: onnx.ModelProto, model: LSTMClassifier) -> None:
+def _document(graph: onnx.ModelProto, model: Model) -> None:
     """Say in the file what goes in and what comes out."""
-    graph.doc_string = "An LSTM that classifies images, read row by row."
+    called = model.called[0].upper() + model.called[1:]
+    graph.doc_string = f"{called} that classifies images, read row by row."
     graph.graph.name = "mnist-lstm"
     (x,), (logits,) = graph.graph.input, graph.graph.output
     x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"

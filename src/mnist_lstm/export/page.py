@@ -5,6 +5,7 @@ and images are put into it, so that it opens from disk, without a server or a ne
 """
 
 import base64
+import copy
 import hashlib
 import json
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 
 # How far a logit may move where weights are rounded to float16, for half the bytes. To
 # first order, rounding moves those of the default model with a standard deviation of 0.0003
@@ -27,7 +28,7 @@ _DATA = '<script type="application/json" id="data"></script>'
 _POLICY = '<meta name="policy">'
 
 
-def encode_weights(model: LSTMClassifier, x: Tensor) -> dict:
+def encode_weights(model: Model, x: Tensor) -> dict:
     """Return the model's weights as JSON can hold them, in float16 where that suffices.
 
     Args:
@@ -48,15 +49,15 @@ def encode_weights(model: LSTMClassifier, x: Tensor) -> dict:
     }
 
 
-def round_to_float16(model: LSTMClassifier) -> LSTMClassifier:
+def round_to_float16(model: Model) -> Model:
     """Return a copy of ``model`` whose weights are those that float16 can hold."""
-    rounded = LSTMClassifier(model.params, model.precision)
+    rounded = copy.deepcopy(model)
     rounded.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     return rounded.eval()
 
 
 @torch.inference_mode()
-def _holds_in_float16(model: LSTMClassifier, x: Tensor) -> bool:
+def _holds_in_float16(model: Model, x: Tensor) -> bool:
     moved = (round_to_float16(model)(x) - model(x)).abs().max()
     return bool(moved <= FLOAT16_BOUND)  # False for the NaN of a weight above 65,504
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from mnist_lstm.models.base import Model
 from mnist_lstm.models.gates import ORDER, compute_gates
-from mnist_lstm.models.lstm import LSTMClassifier
 
 _WIDTH = 80
 _NO_BREAK = "\u00a0"  # a space at which no line ends
@@ -22,9 +22,31 @@ _NO_BREAK = "\u00a0"  # a space at which no line ends
 Answer = tuple[str, str]  # the claim, and what shows it
 
 
+@torch.no_grad()
+def shapes(model: Model, x: Tensor) -> dict[str, list[int]]:
+    """Return the shapes of what is computed of ``x`` [N x L x Q], by name."""
+    found = {"x": x}
+    if model.is_lstm:
+        found["rnn_out"], (found["hn"], found["cn"]) = model.rnn(x)
+    else:
+        found["logits"] = model(x)
+    return {name: list(values.shape) for name, values in found.items()}
+
+
+def formulas(model: Model) -> dict[str, str]:
+    """Return the count of parameters of layers as products, of those that it explains."""
+    if not model.is_lstm:
+        return {}
+    layers = {f"rnn_l{k}": layer_formula(model.rnn, k) for k in range(model.rnn.num_layers)}
+    return layers | {"lin": f"{model.lin.out_features} x ({model.lin.in_features} + 1)"}
+
+
 @torch.inference_mode()
-def explain(model: LSTMClassifier, length: int) -> Iterator[str]:
+def explain(model: Model, length: int) -> Iterator[str]:
     """Yield lines of at most 80 columns about ``model``, tried on images of ``length``."""
+    if not model.is_lstm:
+        yield f"The answers to common questions are about an LSTM; this is {model.called}."
+        return
     rnn = model.rnn
     # One image more than layers: so the one is not taken for the other.
     x = torch.rand(rnn.num_layers + 1, length, rnn.input_size)
@@ -54,7 +76,7 @@ def layer_formula(rnn: nn.LSTM, layer: int) -> str:
     return f"{n_gate} x {rnn.hidden_size} x ({inputs})"
 
 
-def _biases(model: LSTMClassifier) -> Answer:
+def _biases(model: Model) -> Answer:
     total = sum(values.numel() for values in model.parameters())
     spare = sum(b_hh.numel() for _, _, _, b_hh in model.rnn.all_weights)
     return (

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mnist_lstm.models.base import Model
+
 # In PyTorch's weights; the candidate is called g there, cell or c by Keras.
 ORDER = ("input", "forget", "candidate", "output")
 
@@ -19,6 +21,11 @@ class Gates(NamedTuple):
     output: Tensor  # in (0, 1): how much of the cell is shown
     cell: Tensor  # the long memory
     hidden: Tensor  # in (-1, 1): what the next step, the next layer, the classifier read
+
+
+def gates_of(model: Model, x: Tensor) -> Gates | None:
+    """Return the gates of the last layer as ``model`` reads ``x``; None without an LSTM."""
+    return compute_gates(model.rnn, x)[-1] if model.is_lstm else None
 
 
 @torch.no_grad()

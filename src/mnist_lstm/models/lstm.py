@@ -3,31 +3,25 @@
 It knows nothing of training. Sizes and names are those of the notebook it follows.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing.params import ModelParams
 
 
-class Reads(NamedTuple):
-    """What a trained model was made for; its weights do not tell."""
-
-    classes: tuple[str, ...]  # the name of what each logit stands for
-    picture: str  # how a picture becomes an image, as prepare.picture says
-    length: int  # L, the rows of an image
-    greys: Mapping[str, Sequence[float]] = {}  # of the train images, see picture.Greys
-
-
-class LSTMClassifier(nn.Module):
+class LSTMClassifier(Model):
     """K layers of an LSTM with D hidden units read L steps of Q values each.
 
     In fp32 it can be cast, scripted, traced, exported and quantized as any module.
     Scripted, it computes in fp32 and drops nothing.
     """
+
+    called = "an LSTM"
+    is_lstm = True
 
     def __init__(self, params: ModelParams, precision: str = "fp32"):
         """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
@@ -36,10 +30,7 @@ class LSTMClassifier(nn.Module):
         ``params.dropout``. ``params.init`` says whose defaults the weights are drawn by:
         pytorch's or keras's.
         """
-        super().__init__()
-        self.params = params
-        self.precision = precision
-        self.reads = Reads((), "", 0)
+        super().__init__(params, precision)
         self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
         self.lin = nn.Linear(params.hdim, params.ydim)
         if params.init == "keras":
@@ -94,6 +85,10 @@ class LSTMClassifier(nn.Module):
         """Return the logits after each step, in fp32: [N x L x Q] => [N x L x ydim]."""
         rnn_out, _ = self.rnn(x)
         return self.lin(rnn_out)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Return the matrices of the LSTM, for Muon."""
+        return [p for name, p in self.rnn.named_parameters() if "weight" in name]
 
 
 def _pack(layers: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> list[Tensor]:

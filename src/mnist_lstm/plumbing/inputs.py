@@ -7,8 +7,9 @@ Source: https://github.com/treeverse/dvc/issues/11058
 
 import functools
 import hashlib
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,14 @@ def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]
 
     # Not as typed: who adds a key for a figure meanwhile adds it to the types, too.
     text = Path("params.yaml").read_text(encoding="utf-8", errors="replace")
+    values = dict(_leaves(parse_yaml(text, "params.yaml")))
     found = {
         name: value
-        for name, value in _leaves(parse_yaml(text, "params.yaml"))
+        for name, value in values.items()
         if any(f"{name}.".startswith(f"{param}.") for param in params)
     }
-    for path in (path for dep in deps for path in (Path(dep), *Path(dep).rglob("*"))):
+    roots = [Path(fill_in(dep, values)) for dep in deps]
+    for path in (path for root in roots for path in (root, *root.rglob("*"))):
         if path.is_file() and not ignored.match_file(path):
             now = path.stat()
             known = f"{now.st_size} bytes of {now.st_mtime_ns}"
@@ -81,6 +84,11 @@ def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]
                 known = _hash(path, now.st_ino, now.st_ctime_ns)
             found[str(path)] = known
     return found
+
+
+def fill_in(dep: str, values: Mapping[str, Any]) -> str:
+    """Return a dependency of dvc.yaml with its ``${KEY}`` replaced by ``values[KEY]``."""
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: str(values[found[1]]), dep)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,12 +6,13 @@ has a default here: the values are those of the file, which DVC tracks. Whoever 
 """
 
 import difflib
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from ruamel.yaml import YAML
 
 from mnist_lstm.plumbing.errors import ParamsError, one_line
@@ -25,6 +26,17 @@ Amount = Annotated[float, Field(ge=0, lt=1e37)]
 Degrees = Annotated[float, Field(ge=0, le=180)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+_MODELS = Path(__file__).parent.parent / "models"
+_NO_MODELS = ("__init__", "base", "explanation", "gates", "store")
+
+
+def _known_model(name: str) -> str:
+    known = sorted(p.stem for p in _MODELS.glob("*.py") if p.stem not in _NO_MODELS)
+    if name not in known:
+        raise ValueError(f"a file in src/mnist_lstm/models ({', '.join(known)})")
+    return name
 
 
 class _Section(pydantic.BaseModel):
@@ -54,14 +66,16 @@ class PrepareParams(_Section):
 
 
 class ModelParams(_Section):
-    """The LSTM: sizes (input Q, hidden D, classes, layers K), dropout, first weights."""
+    """The model: its file, sizes (input Q, hidden D, classes, layers K), first weights."""
 
+    name: Annotated[str, AfterValidator(_known_model)]
     xdim: Count
     hdim: Count
     ydim: Count
     n_layer: Count
     dropout: Share
     init: Literal["pytorch", "keras"]
+    n_head: Count
 
 
 class TrainParams(_Section):
@@ -173,7 +187,8 @@ def _explain(item: Any, source: str) -> str:
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"{source}: {key} is not a parameter, got {got}{hint}"
     no_section = item["type"] == "model_type"
-    allowed = "a mapping" if no_section else item["msg"].removeprefix("Input should be ")
+    allowed = re.sub("^(Input should be|Value error,) ", "", item["msg"])
+    allowed = "a mapping" if no_section else allowed
     return f"{source}: {key} must be {allowed}, got {got}"
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mnist_lstm.data.splits import Split
 from mnist_lstm.evaluation import batch_size, compute_logits
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
 from mnist_lstm.plumbing.errors import UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
@@ -58,7 +58,7 @@ class Workers:
         _together("all_gather_into_tensor", whole, own)
         return whole.to(part.device)
 
-    def logits(self, model: LSTMClassifier, split: Split, done: int) -> Iterator[Tensor]:
+    def logits(self, model: Model, split: Split, done: int) -> Iterator[Tensor]:
         """Yield the logits of ``split``, but for its first ``done`` images, in order.
 
         Each worker computes a batch at a time: the batches of one worker alone.

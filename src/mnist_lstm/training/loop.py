@@ -7,14 +7,14 @@ import math
 from collections.abc import Generator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector
 
 from mnist_lstm.data.splits import Split
 from mnist_lstm.device import Compute, release_freed_memory, retain_freed_memory
 from mnist_lstm.evaluation import Score, score
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model, make_model
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
 from mnist_lstm.plumbing.progress import TrainingBar
@@ -90,7 +90,7 @@ def start_run(
 ) -> "Run":
     """Return a run of an untrained model; from here on, the process keeps freed memory."""
     retain_freed_memory()
-    classifier = LSTMClassifier(model, compute.precision).to(compute.device)
+    classifier = make_model(model, compute.precision).to(compute.device)
     return Run(classifier, train, augment, workers)
 
 
@@ -99,7 +99,7 @@ class Run:
 
     def __init__(
         self,
-        model: LSTMClassifier,
+        model: Model,
         params: TrainParams,
         augment: AugmentParams,
         workers: Workers = ALONE,
@@ -109,7 +109,9 @@ class Run:
         self.ema_model = model
         if params.ema:
             self.ema_model = copy.deepcopy(model)
-            self.ema_model.rnn.flatten_parameters()  # a copy is in pieces, slower on CUDA
+            for module in self.ema_model.modules():
+                if isinstance(module, nn.RNNBase):
+                    module.flatten_parameters()  # a copy is in pieces, slower on CUDA
         self.params = params
         self.augment = augment
         # A graph reads it where it lies on the device.

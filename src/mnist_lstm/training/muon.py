@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.training.optimizer import AdamW, Optimizer
 
@@ -21,7 +21,7 @@ _FIRST: Coefficients = ((8.3837, -24.7659, 18.3571), (3.8733, -2.6219, 0.4500))
 _SECOND: Coefficients = ((3.4561, -2.3672, 0.4280), (2.6123, -1.8139, 0.3840))
 
 
-def make_optimizer(model: LSTMClassifier, params: TrainParams) -> "AdamW | Muon":
+def make_optimizer(model: Model, params: TrainParams) -> "AdamW | Muon":
     """Return the optimizer that ``train.optimizer`` names."""
     if params.optimizer == "muon":
         return Muon(model, params)
@@ -35,11 +35,11 @@ class Muon(Optimizer):
     one by one. Here those of one shape are one batch.
     """
 
-    def __init__(self, model: LSTMClassifier, params: TrainParams):
+    def __init__(self, model: Model, params: TrainParams):
         """Begin with a momentum of zero; ``params`` says rates, decay and clipping."""
         self.params = params
         self.parameters = list(model.parameters())
-        matrices = [p for name, p in model.rnn.named_parameters() if "weight" in name]
+        matrices = model.matrices()
         chosen = set(map(id, matrices))
         rest = [p for p in self.parameters if id(p) not in chosen]
         # here, all gradients are clipped as one

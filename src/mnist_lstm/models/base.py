@@ -1,0 +1,78 @@
+"""What a model is to all else. A file of this folder defines one."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mnist_lstm.plumbing.params import ModelParams
+
+
+class Reads(NamedTuple):
+    """What a trained model was made for; its weights do not tell."""
+
+    classes: tuple[str, ...]  # the name of what each logit stands for
+    picture: str  # how a picture becomes an image, as prepare.picture says
+    length: int  # L, the rows of an image
+    greys: Mapping[str, Sequence[float]] = {}  # of the train images, see data/picture.py
+
+
+class Model(nn.Module):
+    """A classifier of sequences. ``forward`` must be defined; the rest has defaults.
+
+    Its parameters are float32, whatever it computes in. What it draws at random while it
+    trains comes from PyTorch's generator, which a checkpoint holds.
+    """
+
+    called = "a model"  # in sentences
+    # Is it an nn.LSTM and a linear layer on its last step, and no more? Then what explains
+    # and exports LSTMs may look inside.
+    is_lstm = False
+    if TYPE_CHECKING:  # for TorchScript would take them for its own
+        rnn: Any
+        lin: Any
+
+    def __init__(self, params: ModelParams, precision: str = "fp32"):
+        """Take the sizes from ``params``, to compute in ``precision``: fp32 or bf16."""
+        super().__init__()
+        self.params = params
+        self.precision = precision
+        self.reads = Reads((), "", 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify sequences of any length.
+
+        Args:
+            x: float32 [N x L x Q].
+
+        Returns:
+            Logits, float32 [N x ydim].
+        """
+        raise NotImplementedError
+
+    def read(self, x: Tensor) -> Tensor:
+        """Return the logits after each step: [N x L x Q] => [N x L x ydim]."""
+        return torch.stack([self(x[:, : t + 1]) for t in range(x.shape[1])], dim=1)
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Return what Muon moves: the matrices, but for the last, which makes logits."""
+        return [values for values in self.parameters() if values.ndim == 2][:-1]
+
+    def for_onnx(self) -> nn.Module:
+        """Return what is exported to ONNX: this, or a twin that makes fewer nodes."""
+        return self
+
+
+def make_model(params: ModelParams, precision: str = "fp32") -> Model:
+    """Return a new model of the class in the file ``params.name`` of this folder."""
+    module = importlib.import_module(f"mnist_lstm.models.{params.name}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Model)
+        and value.__module__ == module.__name__
+    )
+    return found(params, precision)
