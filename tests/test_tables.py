@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.tables import read_metrics, read_predictions, write_csv, write_json
+from mnist_lstm.tables import read_predictions, write_csv, write_json
 
 
 def test_json_and_csv_have_short_floats_and_lines_that_end_in_lf(tmp_path):
@@ -29,15 +29,3 @@ def test_predictions_of_other_images_are_refused(tmp_path, actual):
     write_csv(path, pd.DataFrame({"actual": list("abc"), "predicted": "a"}))
     with pytest.raises(UserError, match=r"predictions.csv: not of these test images; run"):
         read_predictions(path, actual)
-
-
-PREDICTED = pd.DataFrame({"actual": list("aab"), "predicted": list("abb")})
-
-
-def test_an_accuracy_that_the_predictions_do_not_have_is_refused(tmp_path):
-    path = tmp_path / "m.json"
-    write_json(path, {"test": {"accuracy": 0.66667, "loss": 2.0}})
-    with pytest.raises(UserError, match=r"accuracy is 0.66667, that of the .* 0.666667; r"):
-        read_metrics(path, PREDICTED)
-    write_json(path, {"test": {"accuracy": 2 / 3, "loss": 2.0}})
-    assert read_metrics(path, PREDICTED) == {"test": {"accuracy": 0.666667, "loss": 2.0}}
