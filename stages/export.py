@@ -9,6 +9,7 @@ from mnist_lstm.plumbing import script
 
 script.begin()  # before the imports below, which take seconds
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import load_params
-from mnist_lstm.tables import read_metrics, read_predictions
+from mnist_lstm.tables import read_predictions
 
 MODELS = Path("models")
 N_EXAMPLE = 10
@@ -39,7 +40,6 @@ def main() -> None:
     test = splits["test"]
     table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
     model = load_model(MODELS / "model.safetensors", params.model)
-    metrics = read_metrics(Path("metrics/evaluate.json"), table)
     facts = Facts(
         data=params.data.name,
         model=params.model,
@@ -52,7 +52,7 @@ def main() -> None:
         shape=(test.images.shape[1], test.images.shape[2]),
         classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},
-        metrics=metrics,
+        metrics=json.loads(Path("metrics/evaluate.json").read_text()),
         predictions=table,
     )
     data = page_data(model, splits["train"], test, table, facts)

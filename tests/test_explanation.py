@@ -48,12 +48,8 @@ def test_the_formula_of_a_layer_is_the_count_of_its_parameters(model):
     for layer, weights in enumerate(model.rnn.all_weights):
         product = eval(layer_formula(model.rnn, layer).replace("x", "*"))
         assert product == sum(values.numel() for values in weights)
-
-
-def test_the_default_has_the_formula_that_people_look_for():
-    rnn = make({}).rnn
-    assert layer_formula(rnn, 0) == "4 x 256 x (28 + 256 + 2)"
-    assert layer_formula(rnn, 1) == "4 x 256 x (256 + 256 + 2)"
+    # what people look for
+    assert layer_formula(make({}).rnn, 1) == "4 x 256 x (256 + 256 + 2)"
 
 
 def test_the_order_of_the_gates_is_found_and_not_typed(model, monkeypatch):

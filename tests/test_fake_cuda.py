@@ -121,9 +121,8 @@ def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     assert set(cells) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_evaluation_leaves_the_device_only_with_its_two_numbers(fake, precision):
-    run = started(fake, NOTHING, precision)
+def test_evaluation_leaves_the_device_only_with_its_two_numbers(fake):
+    run = started(fake, NOTHING, "bf16")
     data = digits(5000)
     with OnDevice():
         logits = compute_logits(run.model, data)
@@ -131,47 +130,14 @@ def test_evaluation_leaves_the_device_only_with_its_two_numbers(fake, precision)
             score(logits, data.labels)
 
 
-@pytest.mark.parametrize(
-    "leave",
-    [
-        lambda loss: loss.item(),
-        lambda loss: loss.cpu(),
-        lambda loss: loss + torch.ones(3),
-        lambda loss: torch.ones(3).to(loss.device),
-    ],
-)
-def test_what_waits_or_copies_within_an_epoch_is_seen(fake, leave):
-    loss = torch.zeros((), device=CUDA)
-    with (
-        OnDevice(),
-        pytest.raises((DataDependentOutputException, AssertionError, RuntimeError)),
-    ):
-        leave(loss)
-
-
-def test_the_elastic_field_takes_few_kernels(fake):
-    x, full = torch.zeros(16, 28, 28, device=CUDA), torch.ones((), device=CUDA)
-    augmentation._bicubic(28, CUDA)
-    views = ("view", "expand", "squeeze", "transpose", "aten.t.", "unbind", "prim.device")
-    kernels = []
-    for elastic in (0.0, 0.5):
-        with OnDevice() as seen:
-            augmentation.augment(x, augment_params(rotation=15, elastic=elastic), full)
-        names = [name for name, _ in seen.calls]
-        kernels.append(sum(not any(view in name for view in views) for name in names))
-    assert kernels[1] - kernels[0] <= 10
-
-
-@pytest.mark.parametrize("n_layer", [1, 2, 3])
+@pytest.mark.parametrize("n_layer", [1, 3])
 def test_packed_weights_lie_as_cudnn_lays_them_and_pass_gradients_on(n_layer):
     lstm = torch.nn.LSTM(28, 16, n_layer)
     packed = model_module._pack(lstm.all_weights, torch.bfloat16)
     plain = [values for layer in lstm.all_weights for values in layer]
     assert len({values.untyped_storage().data_ptr() for values in packed}) == 1
     ends = 0
-    matrices = [i for i in range(4 * n_layer) if i % 4 < 2]
-    biases = [i for i in range(4 * n_layer) if i % 4 >= 2]
-    for i in matrices + biases:
+    for i in sorted(range(4 * n_layer), key=lambda i: i % 4 >= 2):  # matrices, then biases
         assert packed[i].storage_offset() == ends
         assert packed[i].is_contiguous()
         assert torch.equal(packed[i], plain[i].bfloat16())
@@ -227,8 +193,8 @@ def take(step, *sizes):
     return step.took
 
 
-@pytest.mark.parametrize("last", [[96], [24] * 4, [13, 14]], ids=["one", "four", "uneven"])
-@pytest.mark.parametrize("full", [[256], [64] * 4, [36, 37]], ids=["one", "four", "uneven"])
+@pytest.mark.parametrize("last", [[96], [13, 14]], ids=["one", "uneven shards"])
+@pytest.mark.parametrize("full", [[256], [64] * 4], ids=["one", "shards"])
 def test_every_size_that_recurs_gets_a_graph_of_its_own(full, last):
     """In whatever shards; a run may resume on an epoch's last, smaller batch."""
     took = take(Recorder(), *last, *(full * 5 + last) * 4)

@@ -65,15 +65,6 @@ def position(output: str) -> tuple[int, int]:
     return int(epoch), int(step)
 
 
-def test_each_epoch_is_told_as_it_ends(project):
-    """Not when all have: that may be hours later."""
-    env = {"PYTHONPATH": "src", "PYTHONUNBUFFERED": ""}  # as a user's shell has it
-    with project.start("python", "stages/train.py", **env) as run:
-        assert any(line.startswith("epoch   1 ") for line in run.stdout)
-        assert "\ntest,12," not in project.text("plots/history.csv")
-        run.kill()
-
-
 @pytest.mark.parametrize(
     ("signum", "says"),
     [
@@ -138,7 +129,7 @@ def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
-@pytest.mark.parametrize("delay", [0, 0.02, 0.2])
+@pytest.mark.parametrize("delay", [0, 0.2])
 def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):
     with started(project, "train") as dvc:
         children = Path(f"/proc/{dvc.pid}/task/{dvc.pid}/children")
@@ -166,23 +157,25 @@ def test_a_training_that_ended_and_was_not_recorded_is_not_trained_again(project
     assert not (project.path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize(
-    "told", [{"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}]
-)
 @pytest.mark.long
-def test_a_run_does_not_resume_under_other_arithmetic(project, told):
+def test_a_run_does_not_resume_under_other_arithmetic(project):
     """It would end with bytes that no run has."""
     project.set_params({"train": {"precision": "fp32"}})  # in bf16, MKL computes nothing
-    killed(project, signal.SIGINT, 1, "train")
-    output = project.run("python", "stages/train.py", PYTHONPATH="src", **told)
-    assert "changed since the last checkpoint: machine" in output
+    for told in ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}):
+        killed(project, signal.SIGINT, 1, "train")
+        output = project.run("python", "stages/train.py", PYTHONPATH="src", **told)
+        assert "changed since the last checkpoint: machine" in output
+        project.run("rm", "-r", "checkpoints", "plots/history.csv")
 
 
 @pytest.mark.parametrize("command", ["python stages/train.py", "tools/repro"])
 def test_ctrl_c_is_one_line_and_status_130(project, command):
     """And where DVC is between, the line that DVC adds."""
-    with project.start(*command.split(), own_group=True, PYTHONPATH="src") as run:
-        wait_for_epoch(project, 1)
+    env = {"PYTHONPATH": "src", "PYTHONUNBUFFERED": ""}  # as a user's shell has it
+    with project.start(*command.split(), own_group=True, **env) as run:
+        # told as it ends, not when all have: that may be hours later
+        assert any(line.startswith("epoch   1 ") for line in run.stdout)
+        assert "\ntest,12," not in project.text("plots/history.csv")
         os.killpg(run.pid, signal.SIGINT)
         output, _ = run.communicate(timeout=60)
     assert run.returncode == 130
@@ -192,60 +185,21 @@ def test_ctrl_c_is_one_line_and_status_130(project, command):
 
 
 @pytest.mark.long
-def test_a_damaged_checkpoint_is_skipped_for_the_one_before(project, finished):
+def test_what_changed_is_told_and_the_way_back_resumes(project, finished):
     killed(project, signal.SIGINT, 5, "train")
-    _, newest = sorted((project.path / "checkpoints").glob("*/0*.safetensors"))
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1  # one bit
-    newest.write_bytes(content)
-    output = project.dvc("repro", "train")
-    assert f"warning: skipping a checkpoint: checkpoints/{newest.parent.name}" in output
-    assert "damaged: it does not match its own checksum" in output
-    assert position(output) > (0, 0)
-    assert results(project) == results(finished)
-
-
-@pytest.mark.long
-def test_without_a_whole_checkpoint_it_starts_from_scratch_and_says_so(project, finished):
-    killed(project, signal.SIGINT, 1, "train")
-    saved = [*project.path.glob("checkpoints/*/0*.safetensors")]  # one or two
-    for path in saved:
-        os.truncate(path, 1000)
-    output = project.dvc("repro", "train")
-    assert output.count("warning: skipping a checkpoint") == len(saved) > 0
-    assert "starting from scratch: no checkpoint is whole" in output
-    assert results(project) == results(finished)
-
-
-@pytest.mark.long
-def test_changed_params_start_from_scratch_say_so_and_the_way_back_resumes(
-    project, finished
-):
-    killed(project, signal.SIGINT, 5, "train")
-    before = project.text("params.yaml")
-    project.set_params({"train": {"lr": 1e-4, "epochs": 1}})
-    output = project.dvc("repro", "train")
-    assert "starting from scratch: changed since the last checkpoint: params" in output
-    assert "resuming" not in output
-    (project.path / "params.yaml").write_text(before)
-    assert position(project.dvc("repro", "train")) >= (6, 0)
-    assert (
-        results(project)["models/model.safetensors"]
-        == (results(finished)["models/model.safetensors"])
-    )
-
-
-@pytest.mark.long
-def test_changed_code_and_data_start_from_scratch_and_say_so(project, finished):
-    killed(project, signal.SIGINT, 1, "train")
-    module = project.path / "src/mnist_lstm/training/loop.py"
-    module.write_text(module.read_text() + "\n# Another line.\n")
+    paths = [project.path / "params.yaml", project.path / "src/mnist_lstm/training/loop.py"]
+    before = [path.read_text() for path in paths]
+    paths[1].write_text(before[1] + "\n# Another line.\n")
     project.set_params({"prepare": {"valid_size": 100}, "train": {"epochs": 1}})
     output = project.dvc("repro", "train")
-    assert (
-        "starting from scratch: changed since the last checkpoint: params, data, code"
-        in output
-    )
+    told = "starting from scratch: changed since the last checkpoint: params, data, code"
+    assert told in output
+    assert "resuming" not in output
+    for path, text in zip(paths, before, strict=True):
+        path.write_text(text)
+    assert position(project.dvc("repro", "train")) >= (6, 0)
+    model = "models/model.safetensors"
+    assert results(project)[model] == results(finished)[model]
 
 
 @pytest.mark.long
@@ -343,31 +297,3 @@ def test_soak_of_the_whole_pipeline(built, tmp_path):
             *words,
             flush=True,
         )
-
-
-@pytest.mark.slow
-def test_soak_of_the_moment_in_which_dvc_writes_its_lock(built, tmp_path):
-    """Kills aimed at it: each once `dvc.lock` has another size than before."""
-    begun = built.copy(tmp_path / "begun")
-    begun.set_params({"plot": {"seed": 1}})
-    begun.commit("Other samples")
-    expected = begun.copy(tmp_path / "expected")
-    expected.dvc("repro")
-    unreadable = 0
-    for i in range(10):
-        copy = begun.copy(tmp_path / str(i))
-        lock = copy.path / "dvc.lock"
-        before = lock.stat()
-        with started(copy) as run:
-            while run.poll() is None:
-                now = lock.stat()
-                if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-                    os.killpg(run.pid, signal.SIGKILL)
-                    break
-            run.communicate(timeout=60)
-        output = copy.run("tools/repro")
-        unreadable += "dvc.lock was unreadable" in output
-        assert results(copy) == results(expected)
-        shutil.rmtree(copy.path)
-    print(f"10 kills, {unreadable} in which dvc.lock was unreadable: same bytes")
-    assert unreadable, "no kill came in time"

@@ -42,12 +42,7 @@ class Compute(NamedTuple):
 
 
 def set_up(device: str, precision: str, seed: int) -> Compute:
-    """Seed PyTorch and choose what computes, before any of it is used.
-
-    Args:
-        device: ``auto`` (CUDA where there is one, else the CPU), ``cpu`` or ``cuda``.
-        precision: ``auto``, ``fp32`` or ``bf16``; see :func:`select_precision`.
-        seed: of every generator of PyTorch.
+    """Seed PyTorch and choose what computes, as params.yaml says, before any of it is used.
 
     Raises:
         UserError: a device or a precision that this machine does not have.

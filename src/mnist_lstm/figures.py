@@ -114,8 +114,9 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     Of many classes, those with the most mistakes are shown. ``table`` has a row an image,
     with ``actual`` and ``predicted``.
     """
-    pairs = (pd.Categorical(table[name], classes) for name in ("actual", "predicted"))
-    counts = pd.crosstab(*pairs, dropna=False).to_numpy()
+    i, j = (pd.Categorical(table[name], classes).codes for name in ("actual", "predicted"))
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (i, j), 1)
     title = f"Test split: {counts.trace():,} of {len(table):,} right, mistakes in colour"
     wrong = counts - np.diag(counts.diagonal())
     if len(classes) > _N_CONFUSED:
@@ -148,13 +149,8 @@ def reading(
 ) -> Figure:
     """Draw, row beside row, an image and the class probabilities once that row is read.
 
-    Of many classes, those that were the most probable after some row are shown.
-
-    Args:
-        images: uint8 [M x L x Q].
-        labels: int [M].
-        probabilities: float [M x L x classes], after each step.
-        classes: their names.
+    Of many classes, those that were the most probable after some row are shown. ``images``
+    are uint8 [M x L x Q], ``labels`` int [M], ``probabilities`` float [M x L x classes].
     """
     titles = [
         (f"Label:{classes[label]}", f"Pred:{classes[p[-1].argmax()]}")

@@ -33,11 +33,8 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_predictions(path: Path, actual: Sequence[str]) -> pd.DataFrame:
     """Return class, predicted class and its probability, a row a test image.
 
-    A class is its name as it is spelt: "01", "NA" and "True" are no values.
-
-    Args:
-        path: what ``evaluate`` wrote.
-        actual: the class of each test image.
+    A class is its name as it is spelt: "01", "NA" and "True" are no values. ``actual`` are
+    the classes of the test images.
 
     Raises:
         UserError: these are predictions of other images.
@@ -46,23 +43,6 @@ def read_predictions(path: Path, actual: Sequence[str]) -> pd.DataFrame:
     if table.actual.to_list() != list(actual):
         raise UserError(f"{path}: not of these test images; run `dvc repro evaluate`")
     return table.astype({"probability": float})
-
-
-def read_metrics(path: Path, predictions: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return accuracy and loss of each split, as ``evaluate`` wrote them to ``path``.
-
-    Raises:
-        UserError: the test accuracy is not that of the ``predictions``.
-    """
-    metrics = json.loads(path.read_text())
-    found = metrics["test"]["accuracy"]
-    right = (predictions.actual == predictions.predicted).mean()
-    if abs(found - right) > 10**-_DECIMALS:
-        raise UserError(
-            f"{path}: the test accuracy is {found}, that of the predictions {right:.6f}; "
-            "run `dvc repro evaluate`"
-        )
-    return metrics
 
 
 def _rounded(value: Any) -> Any:

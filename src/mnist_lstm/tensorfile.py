@@ -31,11 +31,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None
 
 
 def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
-    """Read the tensors in ``path``, onto the CPU, and their metadata.
-
-    Args:
-        path: a file that :func:`save_tensors` wrote.
-        writer: the stage that writes it, for the one who misses it.
+    """Read what :func:`save_tensors` wrote in the stage ``writer``, onto the CPU.
 
     Raises:
         TensorFileError: no such file, no safetensors, or bytes that changed since.

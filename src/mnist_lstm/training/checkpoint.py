@@ -99,7 +99,7 @@ class Checkpointer:
 
         Raises:
             Stopped: a signal asked to end; the run is saved.
-            WriteError: no room; the checkpoints before it stay.
+            OSError: no room; the checkpoints before it stay.
         """
         asked = self.request.signum
         if self.written and self.written.done():
@@ -122,11 +122,7 @@ class Checkpointer:
         self.written = self.thread.submit(self._write, copies, metadata, start)
 
     def wait(self) -> None:
-        """Wait until what was saved is written.
-
-        Raises:
-            WriteError: no room; the checkpoints before it stay.
-        """
+        """Wait until what was saved is written; raise what went wrong."""
         written, self.written = self.written, None
         if written:
             written.result()
@@ -155,7 +151,6 @@ class Checkpointer:
         Raises:
             Stopped: a signal asked to end, so nothing is recorded.
             UserError: what it read has changed meanwhile, so nothing is recorded.
-            WriteError: no room; the checkpoints before it stay.
         """
         self.due = 0.0
         self.save_if_due()

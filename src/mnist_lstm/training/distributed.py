@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,9 +27,6 @@ from mnist_lstm.plumbing.errors import UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.plumbing.script import ending_at_once
 from mnist_lstm.training.cudagraph import GraphedStep
-
-if TYPE_CHECKING:
-    from mnist_lstm.training.loop import Run
 
 _LONGEST = 7 * 24 * 3600  # seconds to wait for another worker
 _LOST = (
@@ -119,8 +116,8 @@ ALONE = Workers()
 class ShardedStep:
     """A training step whose batch is cut into ``train.shards`` parts."""
 
-    def __init__(self, run: "Run", workers: Workers):
-        self.run = run
+    def __init__(self, run: Any, workers: Workers):
+        self.run = run  # loop.Run, which imports this
         self.workers = workers
         own = run.params.shards // workers.count
         self.own = range(workers.rank * own, (workers.rank + 1) * own)

@@ -107,8 +107,9 @@ class Run:
         self.model = model
         # what is evaluated and saved: a moving average of the weights, or the weights
         self.ema_model = model
+        self.modules = {"model": model}
         if params.ema:
-            self.ema_model = copy.deepcopy(model)
+            self.ema_model = self.modules["ema_model"] = copy.deepcopy(model)
             for module in self.ema_model.modules():
                 if isinstance(module, nn.RNNBase):
                     module.flatten_parameters()  # a copy is in pieces, slower on CUDA
@@ -256,10 +257,9 @@ class Run:
     def state(self) -> tuple[dict[str, Tensor], dict]:
         """Return tensors, and what JSON can say, for :meth:`restore`, if all is finite."""
         self.check()
-        tensors = {f"model.{name}": v for name, v in self.model.state_dict().items()}
-        if self.ema_model is not self.model:
-            ema = self.ema_model.state_dict()
-            tensors |= {f"ema_model.{name}": v for name, v in ema.items()}
+        tensors: dict[str, Tensor] = {}
+        for owner, module in self.modules.items():
+            tensors |= {f"{owner}.{name}": v for name, v in module.state_dict().items()}
         for name, values in self.optimizer.state.items():
             tensors |= {f"optimizer.{name}.{i}": v for i, v in enumerate(values)}
         tensors["generator.order"] = self.generator.get_state()
@@ -287,18 +287,9 @@ class Run:
         for name in self.logits:
             known = tensors.get(f"logits.{name}")
             self.logits[name] = [] if known is None else [known.to(device)]
-        self.model.load_state_dict(_under("model.", tensors))
-        if self.ema_model is not self.model:
-            self.ema_model.load_state_dict(_under("ema_model.", tensors))
+        for owner, module in self.modules.items():
+            names = module.state_dict()
+            module.load_state_dict({name: tensors[f"{owner}.{name}"] for name in names})
         for name, values in self.optimizer.state.items():
             for i, value in enumerate(values):
                 value.copy_(tensors[f"optimizer.{name}.{i}"])
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors whose names begin with ``prefix``, by the rest of their names."""
-    return {
-        name.removeprefix(prefix): values
-        for name, values in tensors.items()
-        if name.startswith(prefix)
-    }
