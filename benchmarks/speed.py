@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
@@ -95,32 +94,20 @@ def measure(n: int | None, recipe: str) -> dict:
 
 def compare(n: int | None) -> dict:
     """Return the figures of both, trained in turn on ``n`` images of each split."""
-    turns: dict[str, list[dict]] = defaultdict(list)
-    for epoch, name, turn in take_turns(n):
-        turns[name].append(turn)
-        print(f"epoch {epoch} {name:9}{turn}", flush=True)
-    return summary(n, turns)
-
-
-def take_turns(n: int | None) -> Iterator[tuple[int, str, dict]]:
-    """Yield each epoch, whose turn it is, and that turn's figures."""
     work = {"notebook": notebook_epochs, "project": project_epochs}
+    turns: dict[str, list[dict]] = {name: [] for name in work}
     spawn = multiprocessing.get_context("spawn")
     processes = {name: ProcessPoolExecutor(1, spawn) for name in work}
     for epoch in range(EPOCHS + 1 if n is None else 3):
         for name in list(work)[:: 1 if epoch % 2 else -1]:
             turn = processes[name].submit(next_turn, work[name], n).result()
             if turn:  # a recipe may have fewer epochs
-                yield epoch, name, turn
+                turns[name].append(turn)
+                print(f"epoch {epoch} {name:9}{turn}", flush=True)
     for process in processes.values():
         process.shutdown()
-
-
-def summary(n: int | None, turns: dict[str, list[dict]]) -> dict:
-    """Return the figures of both, of all their turns on ``n`` images of each split."""
-    result = {name: figures(turns[name]) for name in ("notebook", "project")}
-    result["images"] = {"train": n or 60_000, "evaluate": 2 * n if n else 70_000}
-    return result
+    images = {"train": n or 60_000, "evaluate": 2 * n if n else 70_000}
+    return {name: figures(turns[name]) for name in work} | {"images": images}
 
 
 def next_turn(work: Callable[[int | None], Iterator[dict]], n: int | None) -> dict:
@@ -244,10 +231,9 @@ def versions() -> dict[str, Any]:
     return {"machine": name, "torch": torch.__version__, "cpu": cpu}
 
 
-def table(result: dict) -> str:
-    """Return the figures as a table in Markdown, and a sentence."""
-    theirs, ours = result["notebook"], result["project"]
-    rows = [
+def rows(theirs: dict, ours: dict) -> list[dict[str, str]]:
+    """Return a row for each figure: the notebook's, ours, and their ratio."""
+    return [
         {
             "": title,
             "notebook's way": spread(theirs[key]),
@@ -257,10 +243,15 @@ def table(result: dict) -> str:
         for key, title in ROWS.items()
         if key in ours
     ]
+
+
+def table(result: dict) -> str:
+    """Return the figures as a table in Markdown, and a sentence."""
+    theirs, ours = result["notebook"], result["project"]
     accuracy = [f"{way['test_accuracy'][-1]:.2%}" for way in (theirs, ours)]
     pace = {k: result["images"][k] / ours[k]["median"] for k in ("train", "evaluate")}
     return (
-        f"{pages.markdown(rows)}\n\n"
+        f"{pages.markdown(rows(theirs, ours))}\n\n"
         f"{ours['machine']}, {result['cpu']['name']}. In {ours['precision']} this project "
         f"trains on {pace['train']:,.0f} images/s and evaluates {pace['evaluate']:,.0f} "
         f"images/s. Test accuracy: {accuracy[0]} the notebook's way, {accuracy[1]} here."
