@@ -31,7 +31,7 @@ from webpage import (
 )
 
 
-def test_it_reads_500_images_as_pytorch_does(tab, built):
+def test_it_reads_200_images_as_pytorch_does(tab, built):
     assert data_of(exported(built))["weights"]["type"] == "float16"
     assert_reads_alike(tab, *load(built))
 
@@ -42,7 +42,7 @@ def test_a_model_of_default_size_is_read_as_by_pytorch(show, built, tmp_path):
     with torch.no_grad():
         for values in model.parameters():
             values.mul_(3)  # as large as those of a trained one
-    _, images = load(built, n=100)
+    _, images = load(built, n=40)
     data = data_of(exported(built))
     data["weights"] = page.encode_weights(model, to_input(images))
     assert data["weights"]["type"] == "float16"

@@ -75,6 +75,11 @@ PASTE = """(data) => {
     const init = { clipboardData: transfer, bubbles: true };
     document.body.dispatchEvent(new ClipboardEvent("paste", init));
 }"""
+ONE_STROKE = """() => {
+    app.paper.clear();
+    app.paper.strokes = [[{ x: 140, y: 60 }, { x: 140, y: 220 }]];
+    app.paper.changed(true);
+}"""
 INTERRUPTIONS = {
     "undo": lambda tab: tab.evaluate("document.getElementById('undo').click()"),
     "clear": lambda tab: tab.evaluate("document.getElementById('clear').click()"),
@@ -95,8 +100,7 @@ def test_a_stroke_that_is_interrupted_does_not_go_on(tab, pen):
     for what, interrupt in INTERRUPTIONS.items():
         if (pen, what) == ("keys", "capture"):  # keys capture nothing
             continue
-        tab.evaluate("app.paper.clear()")
-        draw(tab, 1)
+        tab.evaluate(ONE_STROKE)
         if pen == "mouse":
             x, y = begin_stroke(tab)
         else:

@@ -199,7 +199,8 @@ def test_a_phones_own_camera_takes_a_picture(show, built):
         tab.click("#camera")
     assert chooser.value.element.get_attribute("capture") == "environment"
     photo = encoded(photographed(7), "JPEG")
+    tab.evaluate("app.reading.reset()")
     chooser.value.set_files({"name": "7.jpg", "mimeType": "image/jpeg", "buffer": photo})
-    wait(tab, "app.paper.picture !== null")
+    wait(tab, "app.reading.image !== null")
     assert np.abs(seen(tab) - prepare(open_picture(photo))).mean() <= 2
     assert not show(page).is_visible("#camera")  # no phone

@@ -39,7 +39,7 @@ def write_page(folder, data, model=None, **changes):
     return path
 
 
-def load(project, n=500):
+def load(project, n=200):
     """Return a project's model, and ``n`` of its images, test images first."""
     params = load_params(project.path / "params.yaml").model
     model = load_model(project.path / "models/model.safetensors", params)
@@ -108,7 +108,7 @@ def draw(tab, digit, zoom=1, middle=140):
         tab.mouse.move(*points[0])
         tab.mouse.down()
         for point in points[1:]:
-            tab.mouse.move(*point, steps=2)
+            tab.mouse.move(*point)
         tab.mouse.up()
 
 
