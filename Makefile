@@ -49,7 +49,7 @@ soak: .venv/installed
 bench: .venv/installed
 	python benchmarks/speed.py $(if $(QUICK),--quick)
 
-# Whether a CUDA GPU does what is promised of it, and how fast: 8 minutes, two files.
+# Whether a CUDA GPU does what is promised of it, and how fast: 8 minutes, a file.
 cuda: .venv/installed
 	python tools/cuda_check.py
 

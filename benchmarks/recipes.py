@@ -8,7 +8,7 @@ runs of equal ``params`` are of one kind. What was stopped goes on with the next
 
 ``results/records.csv`` names the kinds of runs that were the best of their recipe: a row
 each, by hand, with the ``params`` of the runs and the commit that has the recipe. Without
-NAME the tables of both files are written into the pages.
+NAME all tables are written into the pages, those of `speed.py`, too.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import pandas as pd
 from scipy import stats
 
 import pages
+import speed
 from mnist_lstm.data.datasets import OWN
 from mnist_lstm.data.preparation import hold_out, read_splits
 from mnist_lstm.data.splits import Split
@@ -32,7 +33,6 @@ from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
 from mnist_lstm.training.loop import fit, start_run
-from speed import with_seconds
 
 RUNS, RECORDS = (Path(f"benchmarks/results/{name}.csv") for name in ("runs", "records"))
 # Whoever adds a parameter adds it here: the value that switches it off. Rows that are older
@@ -75,7 +75,9 @@ def train(params: Params, splits: dict[str, Split], seed: int) -> dict[str, Any]
     data, watched = [splits[k].to(compute.device) for k in ("train", heldout)]
     run = start_run(params.model, seeded, params.augment, compute)
     run.epoch = 1  # nobody asks for the untrained model's accuracy
-    epochs = pd.DataFrame(with_seconds(run, fit(run, data, watched, evaluate_train=False)))
+    epochs = pd.DataFrame(
+        speed.with_seconds(run, fit(run, data, watched, evaluate_train=False))
+    )
     epochs.columns = epochs.columns.str.removeprefix("heldout_")
     torch, _, machine = str(compute).removeprefix("PyTorch ").partition(" on ")
     row = {"split": heldout, "images": len(data), "seed": seed, "epochs": len(epochs)}
@@ -177,6 +179,7 @@ def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
     trials = trial_rows(runs[runs["split"] == "valid"], records[standing])
     for mark, table in {"": phone, ": records": rows, ": trials": trials}.items():
         pages.update(f"benchmarks/recipes.py{mark}", pages.markdown(table))
+    speed.write_tables()
 
 
 def record_row(record: Any, runs: pd.DataFrame) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """How fast this project trains, beside the original notebook: ``make bench``.
 
 Both train in turn, epoch by epoch, because the machines are noisy; each in a process of its
-own, because how memory is kept holds for a whole process, and so does its peak. Writes
-``results/speed-<machine>.json`` and puts its table into the pages that have a place for it.
-``make bench QUICK=1`` takes some images and writes nothing, ``--recipe fast`` trains that
-recipe and writes nothing, ``--tables`` measures nothing.
+own, because a peak of memory is that of a process. Writes ``results/speed-<machine>.json``
+and its table into the pages that have a place for it; of some images (``--quick``) or a
+recipe (``--recipe fast``) it only prints the table.
 
 The timers bracket: `train`, the steps of an epoch, from the first batch to the last update;
 `evaluate`, loss and accuracy on the train and the test split; `job`, the untrained model's
@@ -12,6 +11,7 @@ evaluation and all epochs, each with its evaluation, checkpoints in it, start-up
 """
 
 import argparse
+import functools
 import gzip
 import itertools
 import json
@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import chdir
@@ -60,16 +59,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="some images, no file")
     parser.add_argument("--recipe", default="", help="a file in recipes/")
-    parser.add_argument("--tables", action="store_true", help="of what was measured")
     arguments = parser.parse_args()
     script.end_in_one_line()  # and the processes with it
-    if not arguments.tables:
-        result = measure(QUICK if arguments.quick else None, arguments.recipe)
-        print(table(result))
-        if arguments.quick or arguments.recipe:
-            return
+    result = measure(QUICK if arguments.quick else None, arguments.recipe)
+    print(table(result))
+    if not (arguments.quick or arguments.recipe):
         path = RESULTS / f"speed-{result['machine']}.json"
         path.write_text(json.dumps(result, indent=2) + "\n")
+        write_tables()
+
+
+def write_tables() -> None:
+    """Put the table of each machine's figures into the pages."""
     for path in RESULTS.glob("speed-*.json"):
         pages.update(f"make bench: {path.name}", table(json.loads(path.read_text())))
 
@@ -77,60 +78,42 @@ def main() -> None:
 def measure(n: int | None, recipe: str) -> dict:
     """Return the figures of the last commit, on ``n`` images of each split."""
     overrides = shlex.split(Path("recipes", recipe).read_text()) if recipe else []
-    with tempfile.TemporaryDirectory() as project:
-        run_in(Path(), "git", "clone", "--quiet", ".", project)
-        run_in(Path(project), "dvc", "exp", "run", *overrides, "prepare")
-        with chdir(project):
-            return versions() | compare(n)
-
-
-def run_in(project: Path, *command: str, **env: str) -> str:
-    """Run ``command`` in ``project``, on its code; return what it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "PYTHONPATH": "src"} | env
-    done = subprocess.run(
-        command, cwd=project, env=env, stdout=subprocess.PIPE, text=True, check=True
+    run = functools.partial(
+        subprocess.run,
+        check=True,
+        env=os.environ | {"PATH": path, "PYTHONPATH": "src"},
+        stdout=subprocess.DEVNULL,
     )
-    return done.stdout
+    with tempfile.TemporaryDirectory() as project:
+        run(["git", "clone", "--quiet", ".", project])
+        with chdir(project):
+            run(["dvc", "exp", "run", *overrides, "prepare"])
+            return versions() | compare(n)
 
 
 def compare(n: int | None) -> dict:
     """Return the figures of both, trained in turn on ``n`` images of each split."""
-    turns: dict[str, list[dict]] = defaultdict(list)
-    for epoch, name, turn in take_turns(n):
-        turns[name].append(turn)
-        print(f"epoch {epoch} {name:9}{turn}", flush=True)
-    return summary(n, turns)
-
-
-def take_turns(n: int | None) -> Iterator[tuple[int, str, dict]]:
-    """Yield each epoch, whose turn it is, and that turn's figures."""
-    work: dict[str, tuple] = {
-        "notebook": (notebook_epochs, Path("data/raw"), n),
-        "project": (project_epochs, Path("data/prepared"), n),
-    }
+    work = {"notebook": notebook_epochs, "project": project_epochs}
+    turns: dict[str, list[dict]] = {name: [] for name in work}
     spawn = multiprocessing.get_context("spawn")
     processes = {name: ProcessPoolExecutor(1, spawn) for name in work}
     for epoch in range(EPOCHS + 1 if n is None else 3):
         for name in list(work)[:: 1 if epoch % 2 else -1]:
-            turn = processes[name].submit(next_turn, *work[name]).result()
+            turn = processes[name].submit(next_turn, work[name], n).result()
             if turn:  # a recipe may have fewer epochs
-                yield epoch, name, turn
+                turns[name].append(turn)
+                print(f"epoch {epoch} {name:9}{turn}", flush=True)
     for process in processes.values():
         process.shutdown()
+    images = {"train": n or 60_000, "evaluate": 2 * n if n else 70_000}
+    return {name: figures(turns[name]) for name in work} | {"images": images}
 
 
-def summary(n: int | None, turns: dict[str, list[dict]]) -> dict:
-    """Return the figures of both, of all their turns on ``n`` images of each split."""
-    result = {name: figures(turns[name]) for name in ("notebook", "project")}
-    result["images"] = {"train": n or 60_000, "evaluate": 2 * n if n else 70_000}
-    return result
-
-
-def next_turn(work: Callable[..., Iterator[dict]], *arguments: object) -> dict:
+def next_turn(work: Callable[[int | None], Iterator[dict]], n: int | None) -> dict:
     """Return what ``work``, begun by the first call in this process, yields next, or {}."""
     if not TURNS:
-        TURNS.append(work(*arguments))
+        TURNS.append(work(n))
     return next(TURNS[0], {})
 
 
@@ -146,7 +129,7 @@ def figures(turns: list[dict]) -> dict:
     return found | turns[-1]["about"]
 
 
-def notebook_epochs(raw: Path, n: int | None) -> Iterator[dict]:
+def notebook_epochs(n: int | None) -> Iterator[dict]:
     """Train as the notebook does; the first turn only evaluates, as does ours."""
     from notebook import Notebook  # here, for torchvision is no part of our memory
 
@@ -156,7 +139,7 @@ def notebook_epochs(raw: Path, n: int | None) -> Iterator[dict]:
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "MNIST/raw"
         folder.mkdir(parents=True)
-        for path in raw.glob("*.gz"):
+        for path in Path("data/raw").glob("*.gz"):
             with gzip.open(path) as packed, (folder / path.stem).open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
         notebook = Notebook(Path(root), device, n)
@@ -170,13 +153,13 @@ def notebook_epochs(raw: Path, n: int | None) -> Iterator[dict]:
             yield seconds | accuracy | {"about": peak_memory()}
 
 
-def project_epochs(prepared: Path, n: int | None) -> Iterator[dict]:
+def project_epochs(n: int | None) -> Iterator[dict]:
     """Train as the stage `train` does, checkpoints and all."""
     params = load_params()
     compute = set_up(params.train.device, params.train.precision, params.train.seed)
     about = {"machine": str(compute), "precision": compute.arithmetic}
     device, _ = compute
-    paths = [prepared / f"{name}.safetensors" for name in ("train", "test")]
+    paths = [Path(f"data/prepared/{name}.safetensors") for name in ("train", "test")]
     splits = [load_split(path, params.model, device) for path in paths]
     train, test = [s.take(torch.arange(len(s), device=device)[:n]) for s in splits]
     run = start_run(params.model, params.train, params.augment, compute)
@@ -248,10 +231,9 @@ def versions() -> dict[str, Any]:
     return {"machine": name, "torch": torch.__version__, "cpu": cpu}
 
 
-def table(result: dict) -> str:
-    """Return the figures as a table in Markdown, and a sentence."""
-    theirs, ours = result["notebook"], result["project"]
-    rows = [
+def rows(theirs: dict, ours: dict) -> list[dict[str, str]]:
+    """Return a row for each figure: the notebook's, ours, and their ratio."""
+    return [
         {
             "": title,
             "notebook's way": spread(theirs[key]),
@@ -261,10 +243,15 @@ def table(result: dict) -> str:
         for key, title in ROWS.items()
         if key in ours
     ]
+
+
+def table(result: dict) -> str:
+    """Return the figures as a table in Markdown, and a sentence."""
+    theirs, ours = result["notebook"], result["project"]
     accuracy = [f"{way['test_accuracy'][-1]:.2%}" for way in (theirs, ours)]
     pace = {k: result["images"][k] / ours[k]["median"] for k in ("train", "evaluate")}
     return (
-        f"{pages.markdown(rows)}\n\n"
+        f"{pages.markdown(rows(theirs, ours))}\n\n"
         f"{ours['machine']}, {result['cpu']['name']}. In {ours['precision']} this project "
         f"trains on {pace['train']:,.0f} images/s and evaluates {pace['evaluate']:,.0f} "
         f"images/s. Test accuracy: {accuracy[0]} the notebook's way, {accuracy[1]} here."

@@ -1,4 +1,4 @@
-// What happens when: the paper, pictures, test images and the camera feed the reading.
+// What happens when: the paper, pictures and test images feed the reading.
 "use strict";
 
 const MOST_PIXELS = 64e6;
@@ -30,10 +30,7 @@ class App {
     $("undo").addEventListener("click", () => this.paper.undo());
     $("clear").addEventListener("click", () => this.paper.clear());
     $("choose").addEventListener("click", () => $("file").click());
-    $("camera").addEventListener("click", () => this.openCamera());
-    $("cancel").addEventListener("click", () => $("viewfinder").close());
-    $("shoot").addEventListener("click", () => this.shoot());
-    $("viewfinder").addEventListener("close", () => this.closeCamera());
+    $("camera").addEventListener("click", () => $("capture").click());
     for (const input of [$("file"), $("capture")]) {
       input.addEventListener("change", () => {
         if (input.files[0]) this.open(input.files[0]);
@@ -85,7 +82,6 @@ class App {
   begin() {
     this.paper.stop();
     clearTimeout(this.waiting);
-    $("viewfinder").close();
     return ++this.turn;
   }
 
@@ -193,16 +189,16 @@ class App {
       this.say(`${file.name}: more than 64 megapixels. Scale it down, please.`);
       return;
     }
-    this.readPicture(bitmap, bitmap.width, bitmap.height, TURNS[found.orientation]);
+    this.readPicture(bitmap, TURNS[found.orientation]);
   }
 
-  readPicture(source, width, height, way = TURNS[1]) {
-    this.begin();
+  readPicture(bitmap, way) {
+    const { width, height } = bitmap;
     const scale = Math.min(1, LARGEST / Math.max(width, height));
     const size = [width, height].map((n) => Math.max(1, Math.round(n * scale)));
     const context = turnedSheet(...size, way);
     context.imageSmoothingQuality = "high";
-    context.drawImage(source, 0, 0, ...size);
+    context.drawImage(bitmap, 0, 0, ...size);
     const { canvas } = context;
     const honest = returnsWhatIsDrawn();
     const image = honest
@@ -214,42 +210,6 @@ class App {
       : "This browser hides pictures from pages (against fingerprinting). Allow it, or draw.");
     this.read(image);
     this.answer(true);
-  }
-
-  // On a phone its own camera takes the picture; elsewhere, the page does.
-  async openCamera() {
-    if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices?.getUserMedia) {
-      $("capture").click();
-      return;
-    }
-    const turn = this.begin();
-    $("viewfinder").showModal();
-    const isWanted = () => turn === this.turn && $("viewfinder").open;
-    try {
-      const video = { facingMode: "environment", width: { ideal: 1280 } };
-      const stream = await navigator.mediaDevices.getUserMedia({ video });
-      if (!isWanted()) {
-        stopAll(stream);
-        return;
-      }
-      $("video").srcObject = stream;
-      $("video").play().catch(() => {}); // it is closed before it plays
-    } catch (error) {
-      if (!isWanted()) return;
-      $("viewfinder").close();
-      this.say(`No camera: ${error.message}. Choose a picture instead.`);
-    }
-  }
-
-  shoot() {
-    const { videoWidth, videoHeight } = $("video");
-    if (!videoWidth) return; // no picture has come yet
-    this.readPicture($("video"), videoWidth, videoHeight);
-  }
-
-  closeCamera() {
-    stopAll($("video").srcObject);
-    $("video").srcObject = null;
   }
 
   say(message) {
@@ -309,8 +269,6 @@ class App {
     $("hidden").textContent = `${number(hdim)} units`;
   }
 }
-
-const stopAll = (stream) => stream?.getTracks().forEach((track) => track.stop());
 
 // Return a canvas with greys 0 to 255: as they are, or as ink (255 covers all, 0 nothing).
 function canvasOf(pixels, { height, width }, ink) {

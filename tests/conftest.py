@@ -4,6 +4,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from functools import partial
@@ -160,3 +161,51 @@ def prepared(once):
 def finished(prepared, once):
     """The project after a training that nothing interrupted; only to be read."""
     return once("finished", lambda path: prepared.copy(path).dvc("repro", "train"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="Playwright is not installed"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu"]  # the sandbox does not run as root
+        browser = driver.chromium.launch(executable_path=found, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def show(browser):
+    """Return a function that opens a page; what it asks for or complains of is an error."""
+    contexts, faults = [], []
+
+    def show(path, **options):
+        settings = {"reduced_motion": "reduce", "viewport": {"width": 1100, "height": 900}}
+        contexts.append(browser.new_context(**settings | options))
+        tab = contexts[-1].new_page()
+        tab.on("request", lambda request: requested(request.url))
+        tab.on("console", lambda message: faults.append(message.text))
+        tab.on("pageerror", lambda error: faults.append(str(error)))
+        tab.goto(path.as_uri())
+        return tab
+
+    def requested(url):
+        if not url.startswith(("file:", "blob:", "data:")):
+            faults.append(url)
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture
+def tab(show, built):
+    """The page of the built project."""
+    return show(built.path / "models/page.html")

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from sandbox import create
 NAMES = sorted(path.name for path in Path("recipes").iterdir())
 DEFAULTS = Params.model_validate(DEFAULT)
 RECORDS = recipes.read_table(recipes.RECORDS)
+WRITTEN = r"(?s)(<!-- (?:benchmarks|make bench)[^>]*-->\n).*?(\n<!-- )"  # by the scripts
 
 
 def test_the_baseline_is_the_same_model():
@@ -87,12 +89,8 @@ def test_the_clock_starts_once_the_libraries_are_loaded(prepared, monkeypatch):
     called = []
     monkeypatch.setattr(speed, "clock", lambda _: called.append("clock") or 0.0)
     monkeypatch.setattr(speed.Run, "fingerprint", lambda *_: called.append("fingerprint"))
-    next(speed.project_epochs(Path("data/prepared"), 60))
+    next(speed.project_epochs(60))
     assert called[:2] == ["fingerprint", "clock"]
-
-
-def test_the_default_step_takes_35_gflop():
-    assert speed.flop_a_step(model_params(), 256, 28) == pytest.approx(34.7e9, rel=0.01)
 
 
 def test_an_override_that_is_no_parameter_is_refused():
@@ -192,10 +190,12 @@ def test_the_sweep_ends_in_a_table(tmp_path):
 
 
 def test_the_tables_are_those_of_the_runs_whatever_the_default_is(tmp_path, monkeypatch):
-    """Of another default, and of a parameter that is younger than the rows."""
+    """Of another default, and with a younger parameter than the rows; of speed, too."""
     texts = [path.read_text() for path in pages.PAGES]
     monkeypatch.chdir(create(tmp_path / "project", TINY).path)
     assert recipes.committed_params() != DEFAULTS
+    for path, text in zip(pages.PAGES, texts, strict=True):
+        path.write_text(re.sub(WRITTEN, r"\1gone\2", text))
     run_recipe()
     assert [path.read_text() for path in pages.PAGES] == texts
     for path in (recipes.RUNS, recipes.RECORDS):
@@ -249,23 +249,6 @@ def test_a_record_is_told_by_its_runs_on_the_test_split():
     ]
 
 
-def test_an_interval_holds_the_mean_19_times_of_20():
-    generator = torch.Generator().manual_seed(0)
-    drawn = 0.9 + 0.001 * torch.randn(400, 5, generator=generator, dtype=torch.double)
-    ends = [recipes.interval(pd.Series(row)).split(" to ") for row in drawn.numpy()]
-    held = sum(float(low) <= 90 <= float(high[:-1]) for low, high in ends)
-    assert 363 <= held <= 397  # 380 and four standard deviations of 4.4, each way
-
-
-def test_the_tables_are_those_of_the_measured_speed():
-    paths = sorted(speed.RESULTS.glob("speed-*.json"))
-    assert "speed-cpu-avx512-2core.json" in {path.name for path in paths}
-    page = Path("benchmarks/README.md").read_text()
-    for path in paths:
-        table = speed.table(json.loads(path.read_text()))
-        assert f"<!-- make bench: {path.name} -->\n{table}\n<!-- make bench: end" in page
-
-
 def test_the_table_of_a_gpu_rounds_no_second_away_and_tells_its_memory_and_tf32():
     result = json.loads((speed.RESULTS / "speed-cpu-avx512-2core.json").read_text())
     result["project"]["train"] = {"median": 0.1234, "least": 0.1198, "most": 0.1301}
@@ -283,11 +266,6 @@ def test_what_is_misread_is_counted_and_told():
         assert x.shape == (10, 28, 28)
         return torch.eye(10)[[0, 7, 2, 3, 4, 5, 6, 7, 8, 9]]
 
+    assert len({handwriting.drawing(8, seed) for seed in (0, 1, 0)}) == 2
     wrong = handwriting.misread(model, handwriting.drawing, 2)
     assert handwriting.told("drawn", 20, wrong) == "drawn: 18 of 20, 2 x 1 as 7"
-
-
-def test_drawings_differ_by_seed_and_are_the_same_each_time():
-    once = [handwriting.drawing(8, seed) for seed in range(3)]
-    assert len(set(once)) == 3
-    assert once == [handwriting.drawing(8, seed) for seed in range(3)]

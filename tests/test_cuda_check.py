@@ -62,13 +62,12 @@ def test_a_bare_machine_runs_every_section_and_one_that_fails_stops_no_other(dat
     tables = dict(part.split("**\n", 1) for part in output.strip("\n*").split("\n\n**"))
     assert list(tables) == list(cuda_check.SECTIONS)
     against = tables.pop("against")
-    assert "| ok | **no** |" in against
+    assert "| ends without an error | **no** |" in against
     assert "| error | ModuleNotFoundError: no torchvision here (" in against
-    for table in tables.values():
-        assert "| ok | yes |" in table, table
+    assert [table for table in tables.values() if "**no**" in table] == []
     for promise in ("the same twice", "the same without a graph"):
         assert f"| fp32, all on in shards: {promise} | yes |" in tables["bits"]
-    elsewhere = "weights, the same in another process"
+    elsewhere = "weights, in another process"
     assert f"| fp32, all on in shards: {elsewhere} | yes |" in tables["bits again"]
     assert "| passed | 1" in tables["tests"]
     assert process.returncode == 1
@@ -84,9 +83,9 @@ def test_a_section_that_hangs_ends_with_what_it_found_and_all_it_started(tmp_pat
         "time.sleep(600)"
     )
     command = [sys.executable, "-c", code]
-    found = cuda_check.run_section(command, tmp_path, time.monotonic() + 3)
+    found = cuda_check.run_section(command, tmp_path, 2)
     assert found.pop("seconds") < 10
-    assert found == {"ok": False, "first": 1, "not finished": "its time is over"}
+    assert found == {"first": 1, "finished": False, "status": "its time is over"}
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 10  # a killed process needs a moment to be gone
     while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":

@@ -13,9 +13,8 @@ import pytest
 import yaml
 
 import repair
-import sandbox
 from defaults import DEFAULT, TINY
-from sandbox import Sandbox, create, ran
+from sandbox import create, ran
 
 THREADS = str(os.cpu_count())
 REPAIR = ("bash", "-c", "python tools/repair.py </dev/null")
@@ -141,40 +140,32 @@ def test_git_takes_neither_a_link_to_another_disk_nor_what_tools_write(mnist, tm
     assert mnist.git("status", "--porcelain") == ""
 
 
-def test_a_copy_of_the_project_leaves_out_links_to_folders(mnist, tmp_path, monkeypatch):
-    (mnist.path / "disk").symlink_to(tmp_path)
-    mnist.commit("A link")
-    monkeypatch.setattr(sandbox, "ROOT", mnist.path)
-    assert not (create(tmp_path / "copy", TINY).path / "disk").exists()
-
-
-def test_any_other_failure_is_a_failure(mnist):
+def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)
     assert "train.lr must be greater than 0, got -1" in output
-    assert "params.yaml differs from the last commit" in output
+    assert re.search(r"train\.lr +0.01 +-1$", output, re.MULTILINE)
+    (mnist.path / "params.yaml").unlink()
+    output += mnist.run("tools/repro", ok=False)
+    assert "missing from 'params.yaml'" in output
+    assert output.count("params.yaml differs from the last commit") == 2
     assert "digits" not in output
 
 
 def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
     """As long as the old one, and written within the second of Git's last look."""
-    mnist.set_params({"data": {"name": "kmnist"}})  # which no network has here
-    mnist.commit("Another data set")
+    mnist.set_params({"train": {"lr": -1}})
+    mnist.commit("A mistake")
     before = mnist.text("params.yaml")
     (way_back,) = re.findall("^git read-tree .*", Path("README.md").read_text(), re.M)
+
     mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
     assert mnist.text("params.yaml") != before
     mnist.run("bash", "-c", way_back.removesuffix(" && dvc checkout"))  # nothing is there
     assert mnist.text("params.yaml") == before
     mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
-    assert re.search(r"train\.seed +0 +5$", mnist.run("tools/repro", ok=False), re.M)
-
-
-def test_a_missing_params_file_is_a_failure(mnist):
-    (mnist.path / "params.yaml").unlink()
     output = mnist.run("tools/repro", ok=False)
-    assert "params.yaml differs from the last commit" in output
-    assert "missing from 'params.yaml'" in output
+    assert re.search(r"train\.seed +0 +5$", output, re.M)
 
 
 def test_outside_a_repository_it_says_how_to_make_one(mnist):
@@ -183,8 +174,10 @@ def test_outside_a_repository_it_says_how_to_make_one(mnist):
     assert "error: this folder is no Git repository" in output
     assert "differs" not in output
     assert "ERROR" not in output  # DVC does not even start
-    mnist.set_params({"train": {"lr": -1}})
     (advice,) = [line for line in output.splitlines() if "git init" in line]
+    mnist.set_params({"train": {"lr": -1}})
+    mnist.run("git", "init", "--quiet")
+    assert "no commit yet" in mnist.run("tools/repro", ok=False)
     user = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org"}
     user |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in user.items()}
     mnist.run("bash", "-c", advice, **user)
@@ -201,73 +194,49 @@ def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
     assert "ERROR" not in output
 
 
-def test_what_git_cannot_tell_is_not_told(mnist, tmp_path):
-    mnist.set_params({"train": {"lr": -1}})
-    mnist.commit("A mistake")
-    shallow = tmp_path / "shallow"
-    mnist.git("clone", "--quiet", "--depth=1", mnist.path.as_uri(), str(shallow))
-    output = Sandbox(shallow).run("tools/repro", ok=False)
-    assert "last commit" not in output
-    assert "train.lr must be" in output
-
-    tools = tmp_path / "tools"  # all but git
-    tools.mkdir()
-    for folder in reversed(os.environ["PATH"].split(os.pathsep)):
-        for program in Path(folder).glob("*"):
-            (tools / program.name).unlink(missing_ok=True)
-            (tools / program.name).symlink_to(program)
-    (tools / "git").unlink()
-    path = os.pathsep.join((str(Path(sys.executable).parent), str(tools)))
-    output = mnist.run("tools/repro", ok=False, PATH=path)
-    assert "git is not installed" in output
-    assert "differs from the last commit:" not in output
-    assert "train.lr must be" in output
-
-    shutil.rmtree(mnist.path / ".git")
-    mnist.git("init", "--quiet")
-    output = mnist.run("tools/repro", ok=False)
-    assert "no commit yet" in output
-    assert "differs" not in output
-    assert "train.lr must be" in output
-
-
 def cut(path):
     """Leave what can be read to the middle of a word."""
     content = path.read_bytes()
     path.write_bytes(content[: content.index(b"md5: ", len(content) // 2) + 2])
 
 
-@pytest.mark.parametrize("left", ["nothing", "a part"])
-@pytest.mark.parametrize("file", ["dvc.lock", ".dvc/tmp/rwlock"])
-def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(
-    built, copy, file, left
-):
+def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(built, copy):
     """DVC writes both in place, and refuses to run where it finds half of one."""
-    path = copy.path / file
-    if left == "nothing":
-        path.write_bytes(b"")
-    elif file == "dvc.lock":
-        cut(path)
-    else:
-        path.write_text('{"write": {"data')
+    cut(copy.path / "dvc.lock")
+    (copy.path / ".dvc/tmp/rwlock").write_text('{"write": {"data')
     output = copy.run("tools/repro")
-    (line,) = [line for line in output.splitlines() if line.startswith(f"{file} was unr")]
-    if file == "dvc.lock":
-        assert "this goes on from the committed one" in line
+    assert "dvc.lock was unreadable, as after a kill; this goes on from the comm" in output
+    assert ".dvc/tmp/rwlock was unreadable" in output
     assert ran(output) == []
-    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
-    assert "unreadable" not in copy.run("tools/repro")
+    lock = (built.path / "dvc.lock").read_bytes()
+    assert (copy.path / "dvc.lock").read_bytes() == lock
+    copy.git("rm", "--quiet", "--cached", "dvc.lock")
+    copy.git("commit", "--quiet", "--message", "No lock")
+    cut(copy.path / "dvc.lock")
+    output = copy.run("tools/repro")
+    assert "this begins anew" in output
+    assert ran(output) == []
+    assert (copy.path / "dvc.lock").read_bytes() == lock
 
 
-@pytest.mark.parametrize("left", [b"\0" * 99, b"\xff", b"[" * 99, b"- 1"])
-def test_what_a_disk_left_of_the_lock_is_put_right_beside_what_was_set_aside(
-    built, copy, left
-):
-    (copy.path / "dvc.lock").write_bytes(left)
-    (copy.path / ".dvc/tmp/unreadable-dvc.lock").touch()  # an earlier one
-    assert "goes on from the committed one" in copy.run(*REPAIR)
-    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
-    assert (copy.path / ".dvc/tmp/unreadable-dvc.lock-1").read_bytes() == left
+LEFT = [b"", b"\0" * 99, b"\xff", b"[" * 99, b"- 1"]
+
+
+def test_what_a_disk_left_of_dvcs_own_files_is_put_right(copy, monkeypatch):
+    monkeypatch.chdir(copy.path)
+    monkeypatch.setattr("repair.time.sleep", lambda _: None)
+    whole = repair.LOCK.read_bytes()
+    for left in LEFT:
+        for file, mend in (
+            (repair.LOCK, repair.repair_lock),
+            (repair.IN_USE, repair.repair_in_use),
+        ):
+            file.write_bytes(left)
+            assert mend()[0].startswith(f"{file} was unreadable"), (file, left)
+            aside = copy.path / f".dvc/tmp/unreadable-{file.name}"
+            assert aside.read_bytes() == left
+            assert mend() == []
+        assert repair.LOCK.read_bytes() == whole
 
 
 def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
@@ -285,10 +254,14 @@ def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
 
 def test_what_git_is_just_writing_is_looked_at_twice(copy, monkeypatch):
     monkeypatch.chdir(copy.path)
-    Path("dvc.lock").write_bytes(b"")
-    # Git, which holds no lock of DVC, is done while this waits.
-    monkeypatch.setattr("repair.time.sleep", lambda _: copy.git("restore", "dvc.lock"))
-    assert not repair.repair_lock()
+    repair.LOCK.write_bytes(b"")
+
+    def wait(seconds):
+        if seconds:  # Git, which holds no lock of DVC, is done meanwhile
+            copy.git("restore", "dvc.lock")
+
+    monkeypatch.setattr("repair.time.sleep", wait)
+    assert repair.repair_lock() == []
 
 
 def model_in_cache(project):
@@ -313,13 +286,23 @@ def cut_in_cache(project):
 
 
 def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
+    """By `make repro`, and by plain DVC after the commands that the guarantees name."""
+    text = Path("docs/guarantees.md").read_text()
+    commands = re.findall(
+        r"`(chmod -R u\+w \.dvc/cache/files|rm -r \.dvc/cache/runs)`", text
+    )
+    assert len(commands) == 2
     whole = cut_in_cache(copy)
     output = copy.run("tools/repro")
     assert f"{model_in_cache(copy)} was damaged; it is gone" in output
     assert ran(output) == ["train"]
-    assert (copy.path / "models/model.safetensors").read_bytes() == whole
     assert model_in_cache(copy).read_bytes() == whole
     assert copy.git("status", "--porcelain") == ""
+    cut_in_cache(copy)
+    for command in commands:
+        copy.run("bash", "-c", command)
+    assert ran(copy.dvc("repro")) == ["train"]
+    assert (copy.path / "models/model.safetensors").read_bytes() == whole
 
 
 @pytest.mark.long
@@ -337,44 +320,37 @@ def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("left", ["without its outputs", "no file"])
-def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy, left):
-    (run,) = [
-        path
-        for path in (copy.path / ".dvc/cache/runs").glob("*/*/*")
-        if "stages/describe.py" in path.read_text()
-    ]
+def notes_of(project, stage):
+    """Return DVC's notes of the runs of ``stage``."""
+    notes = (project.path / ".dvc/cache/runs").glob("*/*/*")
+    return [path for path in notes if f"stages/{stage}.py" in path.read_text()]
+
+
+def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy):
+    (run,) = notes_of(copy, "describe")
     run.write_text(run.read_text().partition("outs:")[0])
-    if left == "no file":
-        run.unlink()
     (copy.path / "dvc.lock").unlink()
     output = copy.run("tools/repro")
     assert "ERROR: failed to reproduce 'describe': " in output
-    assert "was damaged; it is gone, and what made it runs again" in output
+    assert f"{run} was damaged; it is gone, and what made it runs again" in output
     assert ran(output) == ["describe"]
     assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
 
 
-def test_the_commands_of_the_guarantees_have_dvc_itself_look_at_its_cache(copy):
-    text = Path("docs/guarantees.md").read_text()
-    commands = re.findall(
-        r"`(chmod -R u\+w \.dvc/cache/files|rm -r \.dvc/cache/runs)`", text
-    )
-    assert len(commands) == 2
-    whole = cut_in_cache(copy)
-    for command in commands:
-        copy.run("bash", "-c", command)
-    assert ran(copy.dvc("repro")) == ["train"]
-    assert (copy.path / "models/model.safetensors").read_bytes() == whole
+def test_a_note_of_a_run_that_is_gone_leaves_no_folder(copy):
+    (run,) = notes_of(copy, "describe")
+    run.unlink()
+    cache = copy.path / ".dvc/cache"
+    (said,) = repair.repair_cache(cache / "files/md5", cache / "runs")
+    assert said.startswith(f"{run.parent} was damaged")
+    assert not run.parent.exists()
 
 
 def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
     missing = str(copy.path / "missing")
-    output = copy.run("tools/repro", TMPDIR=missing)
-    assert "warning: nothing can be written to TMPDIR" in output
-    assert "up to date" in output
     copy.set_params({"train": {"lr": -1}})
     output = copy.run("tools/repro", TMPDIR=missing, ok=False)
+    assert "warning: nothing can be written to TMPDIR" in output
     assert "train.lr must be" in output
 
 
@@ -410,31 +386,19 @@ def test_a_live_dvc_keeps_what_it_uses(copy):
     assert "gone" not in output
 
 
-def test_without_a_committed_lock_it_begins_anew_and_nothing_runs(built, copy):
-    copy.git("rm", "--quiet", "--cached", "dvc.lock")
-    copy.git("commit", "--quiet", "--message", "No lock")
-    cut(copy.path / "dvc.lock")
-    output = copy.run("tools/repro")
-    assert "this begins anew" in output
-    assert ran(output) == []
-    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
-
-
-def test_the_one_command_of_the_guarantees_makes_plain_repro_run_again(built, copy):
+def test_the_one_command_of_the_guarantees_and_a_merge_conflict(copy):
+    """The command makes plain DVC run again; a conflict is left to the user."""
     (command,) = re.findall(
         r"`(git checkout HEAD -- dvc\.lock)`", Path("docs/guarantees.md").read_text()
     )
-    cut(copy.path / "dvc.lock")
-    copy.run("bash", "-c", command)
-    assert ran(copy.dvc("repro")) == []
-
-
-def test_a_merge_conflict_in_the_lock_is_left_to_the_user(copy):
     path = copy.path / "dvc.lock"
     conflict = f"<<<<<<< HEAD\n{path.read_text()}=======\n>>>>>>> other\n"
     path.write_text(conflict)
     assert "unreadable" not in copy.run("tools/repro", ok=False)
     assert path.read_text() == conflict
+    cut(path)
+    copy.run("bash", "-c", command)
+    assert ran(copy.dvc("repro")) == []
 
 
 def test_a_lock_that_a_dead_git_left_is_told_with_the_way_out(copy):
@@ -443,27 +407,19 @@ def test_a_lock_that_a_dead_git_left_is_told_with_the_way_out(copy):
     (line,) = output.splitlines()
     assert line.startswith("error: .git/index.lock: a Git command is at work, or one that")
     copy.run("bash", "-c", line.rpartition(": ")[2])
-    assert "up to date" in copy.run("tools/repro")
-
-
-def test_only_mnist_falls_back_on_digits(mnist):
-    mnist.set_params({"data": {"name": "kmnist"}})
-    output = mnist.run("tools/repro", ok=False)
-    assert "error: no mirror served train-images-idx3-ubyte.gz of kmnist:" in output
-    assert "digits" not in output
-
-
-def test_plain_repro_stays_strict_and_leaves_nothing_half_written(mnist):
-    output = mnist.dvc("repro", "download", ok=False)
-    assert "error: no mirror served" in output
-    assert list((mnist.path / "data").iterdir()) == []
-    assert "No MNIST mirror could be reached" not in output
+    assert not (copy.path / ".git/index.lock").exists()
 
 
 @pytest.mark.long
 def test_without_any_mirror_it_says_so_and_runs_digits_by_their_recipe(mnist):
     recipe = mnist.path / "recipes/digits"
     recipe.write_text(re.sub(r"epochs=\d+", "epochs=1", recipe.read_text()))
+    mnist.set_params({"data": {"name": "kmnist"}})  # for which digits are no substitute
+    output = mnist.run("tools/repro", ok=False)
+    assert "error: no mirror served train-images-idx3-ubyte.gz of kmnist:" in output
+    assert "digits" not in output
+    assert list((mnist.path / "data").iterdir()) == []
+    mnist.set_params({"data": {"name": "mnist"}})
     mnist.commit("A short recipe")
     output = mnist.run("tools/repro")
     assert "error: no mirror served train-images-idx3-ubyte.gz of mnist:" in output

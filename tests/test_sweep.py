@@ -127,15 +127,6 @@ def ray(sweep, probe):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def swept(short, ray, tmp_path_factory):
-    """A sweep of five trials, one of which fails, on two GPUs that are none."""
-    project = short.copy(tmp_path_factory.mktemp("swept") / "project")
-    values = "model.hdim=8,9,10,13,11,8"
-    project.output = project.run(*SWEEP, values, "--address", "auto", ok=False, **ray)
-    return project
-
-
 def table(project):
     """Return the experiments of `dvc exp show` by their names."""
     shown = json.loads(project.dvc("exp", "show", "--json"))
@@ -165,60 +156,67 @@ def wait_for(condition, seconds=120):
 
 
 @pytest.mark.long
-def test_each_trial_sees_a_gpu_of_its_own(swept, probe):
+def test_each_trial_sees_a_gpu_and_one_that_fails_is_one_line(short, ray, probe, tmp_path):
+    """Five trials, one of which fails, on two GPUs that are none."""
+    project = short.copy(tmp_path / "project")
+    values = "model.hdim=8,9,10,13,11,8"
+    output = project.run(*SWEEP, values, "--address", "auto", ok=False, **ray)
     seen = dict(line.split() for line in (probe / "trials").read_text().splitlines())
     assert {seen[hdim] for hdim in ("8", "9", "10", "11", "13")} == {"0", "1"}
-
-
-@pytest.mark.long
-def test_a_failed_trial_is_one_line_and_the_others_come_back(swept):
-    *lines, done, best, last = swept.output.splitlines()
+    *lines, done, best, last = output.splitlines()
     assert [line.partition("]")[0] for line in lines] == [f"[{n}/5" for n in range(1, 6)]
     (failed,) = [line for line in lines if "failed" in line]
     log = re.search(r"model.hdim=13\): failed: error: 13 is unlucky; see (.*)", failed)[1]
-    assert "error: 13 is unlucky" in (swept.path / log).read_text()
+    assert "error: 13 is unlucky" in (project.path / log).read_text()
     assert done == "4 experiments are in `dvc exp show`"
     assert best.startswith("best valid.accuracy: 0.0110; dvc exp apply sweep-")
     assert last == "error: 1 of 5 trials failed"
-    shown = [e["params"]["params.yaml"]["data"]["model"] for e in table(swept).values()]
+    shown = [e["params"]["params.yaml"]["data"]["model"] for e in table(project).values()]
     assert {model["hdim"] for model in shown} == {8, 9, 10, 11}
-    swept.dvc("exp", "apply", best.split()[-1])
-    assert swept.text("models/model.txt") == "model of 11"
+    project.dvc("exp", "apply", best.split()[-1])
+    assert project.text("models/model.txt") == "model of 11"
+
+
+@pytest.fixture
+def waiting(project, ray, probe):
+    """A sweep, one of whose two trials waits: its driver, its command, the stage."""
+    for name in ("waits", "go"):
+        (probe / name).unlink(missing_ok=True)
+    command = (*SWEEP, "model.hdim=31,77", "--address", "auto")
+    with project.start(*command, own_group=True, **ray) as driver:
+        wait_for(lambda: (probe / "waits").exists() and "sweep-" in refs(project))
+        yield driver, command, psutil.Process(int((probe / "waits").read_text()))
 
 
 @pytest.mark.long
-def test_a_trial_whose_actor_is_killed_runs_again(project, ray, probe):
-    with project.start(*SWEEP, "model.hdim=77", "--address", "auto", **ray) as driver:
-        wait_for((probe / "waits").exists)
-        stage = psutil.Process(int((probe / "waits").read_text()))
-        (actor,) = [p for p in stage.parents() if p.name().startswith("ray::")]
-        actor.kill()
-        psutil.wait_procs([stage], timeout=30)
-        assert not stage.is_running()  # it does not outlive the actor
-        (probe / "go").touch()
-        output = driver.communicate(timeout=120)[0]
-    (probe / "go").unlink()
+def test_a_trial_whose_actor_is_killed_runs_again(project, waiting, probe):
+    driver, _, stage = waiting
+    (actor,) = [p for p in stage.parents() if p.name().startswith("ray::")]
+    actor.kill()
+    psutil.wait_procs([stage], timeout=30)
+    assert not stage.is_running()  # it does not outlive the actor
+    (probe / "go").touch()
+    output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 0, output
     assert re.search(r"^sweep-\w+: its process died, it runs again$", output, re.M)
-    assert len(table(project)) == 1
+    assert len(table(project)) == 2
 
 
 @pytest.mark.long
-def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(sweep, project, tmp_path):
-    """With Ray of its own: a trial ends, the other one waits."""
-    grid = (*SWEEP, "model.hdim=8,77")
-    with project.start(*grid, own_group=True, PROBE=str(tmp_path)) as driver:
-        wait_for(lambda: (tmp_path / "waits").exists() and "sweep-" in refs(project))
-        stage = psutil.Process(int((tmp_path / "waits").read_text()))
-        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
-        output = driver.communicate(timeout=120)[0]
+def test_ctrl_c_keeps_what_is_finished_and_the_next_call_goes_on(
+    project, waiting, ray, probe
+):
+    driver, command, stage = waiting
+    before = (probe / "trials").read_text().count("31 ")
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+    output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 130, output
     assert output.splitlines()[-1] == "interrupted; the same command goes on"
     wait_for(lambda: not stage.is_running(), 30)
-    (tmp_path / "go").touch()
-    project.run(*grid, PROBE=str(tmp_path))
+    (probe / "go").touch()
+    project.run(*command, **ray)
     assert len(table(project)) == 2
-    assert (tmp_path / "trials").read_text().count("8 ") == 1
+    assert (probe / "trials").read_text().count("31 ") == before
 
 
 @pytest.mark.long
@@ -252,12 +250,11 @@ def test_a_search_goes_on_where_another_ended(project, ray):
     project.run(*search, "--search", "2", **ray)
     first, removed = table(project)
     project.dvc("exp", "remove", removed)
-    output = project.run(*search, "--search", "3", **ray)
-    assert first in table(project)
-    assert len(table(project)) == 3
-    scores = [
-        e["metrics"]["metrics/evaluate.json"]["data"] for e in table(project).values()
-    ]
+    output = project.run(*search, "--search", "2", **ray)
+    found = table(project)
+    assert first in found
+    assert len(found) == 2
+    scores = [e["metrics"]["metrics/evaluate.json"]["data"] for e in found.values()]
     best = max(score["valid"]["accuracy"] for score in scores)
     assert f"best valid.accuracy: {best:.4f}" in output
 
@@ -303,12 +300,12 @@ def test_an_override_that_does_not_fit_is_one_line(words, plan):
     assert re.fullmatch(f"{OVERRIDES[words]}.*", str(refused.value))
 
 
-@pytest.mark.parametrize("text", RANGES)
-def test_ranges_that_are_none_are_one_line(text, sweep, plan, project):
-    Path("ranges.yaml").write_text(text)
-    with pytest.raises(UserError) as refused:
-        sweep.Search(plan, plan.grid([]), Path("ranges.yaml"))
-    assert re.fullmatch(f"(-S|ranges.yaml): .*{RANGES[text]}.*", str(refused.value))
+def test_ranges_that_are_none_are_one_line(sweep, plan, project):
+    for text, told in RANGES.items():
+        Path("ranges.yaml").write_text(text)
+        with pytest.raises(UserError) as refused:
+            sweep.Search(plan, plan.grid([]), Path("ranges.yaml"))
+        assert re.fullmatch(f"(-S|ranges.yaml): .*{told}.*", str(refused.value)), text
 
 
 def test_what_is_not_committed_is_refused(sweep, project):

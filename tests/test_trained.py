@@ -22,7 +22,7 @@ from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
 from pictures import photographed
 from recipes import override, read_recipe
 from strokes import DIGITS, drawings
-from test_page import assert_reads_alike, browser, draw, read_by_page, show  # noqa: F401
+from webpage import assert_reads_alike, draw, write_page
 
 MODEL = Path("models/model.safetensors")
 TEST = Path("data/prepared/test.safetensors")
@@ -103,34 +103,22 @@ def step(w):
     return 2.0 ** (torch.log2(w.abs().clamp_min(2.0**-14)).floor() - 10)
 
 
-def write_page(model, path):
-    data = {
-        "accuracy": 0,
-        "classes": [str(i) for i in range(10)],
-        "dark": True,
-        "examples": [],
-        "height": 28,
-        "mistakes": [],
-        "model": {"hdim": 256, "n_layer": 2, "xdim": 28, "ydim": 10},
-        "n_test": 0,
-        "n_wrong": 0,
-        "parameters": 0,
-        "picture": "mnist",
-        "weights": page.encode_weights(model, torch.zeros(1, 28, 28)),
-        "width": 28,
-    }
-    path.write_bytes(page.assemble(Path("page"), data))
-    return path
+def page_of(model, folder):
+    """Return the path of a page of ``model`` alone."""
+    zeros = dict.fromkeys(("accuracy", "n_test", "n_wrong", "parameters"), 0)
+    shape = {"height": 28, "width": 28, "picture": "mnist", "dark": True}
+    images = {"classes": list("0123456789"), "examples": [], "mistakes": []}
+    return write_page(folder, zeros | shape | images, model)
 
 
-def test_the_page_has_pytorchs_class_for_all_test_images(show, model, split, tmp_path):  # noqa: F811
-    tab = show(write_page(model, tmp_path / "page.html"))
+def test_the_page_has_pytorchs_class_for_all_test_images(show, model, split, tmp_path):
+    tab = show(page_of(model, tmp_path))
     for first in range(0, len(split), 500):
         assert_reads_alike(tab, model, split.images[first : first + 500])
 
 
-def test_digits_drawn_by_hand_are_recognised(show, model, tmp_path):  # noqa: F811
-    tab = show(write_page(model, tmp_path / "page.html"))
+def test_digits_drawn_by_hand_are_recognised(show, model, tmp_path):
+    tab = show(page_of(model, tmp_path))
     read = {}
     for digit in DIGITS:
         tab.click("#clear") if tab.is_enabled("#clear") else None
@@ -149,9 +137,9 @@ DRAW = """(strokes) => {
 
 
 @pytest.mark.parametrize(("recipe", "least"), [("", 133), ("pictures", 140)])
-def test_of_146_drawings_the_page_reads_most(show, tmp_path, recipe, least):  # noqa: F811
+def test_of_146_drawings_the_page_reads_most(show, tmp_path, recipe, least):
     model = trained(*(read_recipe(recipe) if recipe else ()))
-    tab = show(write_page(model, tmp_path / "page.html"))
+    tab = show(page_of(model, tmp_path))
     wrong, drawn = [], list(drawings())
     for form, digit, strokes in drawn:
         # As a mouse reports them: more points than corners.

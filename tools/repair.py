@@ -12,7 +12,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.dvcfile import Lockfile
@@ -38,73 +40,58 @@ def main() -> int:
     try:
         repo = Repo()
         with repo.lock:  # a living DVC holds it while it writes
-            done = [repair_lock(), repair_in_use()]
+            said = [*repair_lock(), *repair_in_use()]
             cache = Path(repo.cache.local.path)
             if suspect or has_cut(cache):
-                done.append(repair_cache(cache, Path(repo.stage_cache.cache_dir)))
-    except DvcException:  # another is at work; or what DVC itself will say
+                said += repair_cache(cache, Path(repo.stage_cache.cache_dir))
+    except (DvcException, FileNotFoundError):  # another is at work; or DVC itself will say
         return 1
-    except OSError as error:
-        print(f"error: DVC's own files: {error}", file=sys.stderr)
-        return 1
-    return 0 if any(done) else 1
+    print("".join(f"{line}\n" for line in said), end="", flush=True)
+    return 0 if said else 1
 
 
-def repair_lock() -> bool:
+def repair_lock() -> list[str]:
     """Replace a ``dvc.lock`` that DVC cannot read by the committed one, if there is one."""
-    if not LOCK.exists() or is_readable() or b"<<<<<<< " in LOCK.read_bytes():
-        return False  # a merge conflict is the user's to resolve
-    time.sleep(0.5)  # Git may be writing it
-    if is_readable():
-        return False
+    if not LOCK.exists() or b"<<<<<<< " in LOCK.read_bytes():
+        return []  # a merge conflict is the user's to resolve
+    if not is_damaged(lambda: strictyaml.load(str(LOCK), Lockfile.SCHEMA)):
+        return []
     set_aside(LOCK)
     shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True)
-    LOCK.write_bytes(shown.stdout)
-    instead = "goes on from the committed one"
-    if not is_readable():
-        LOCK.unlink()
-        instead = "begins anew"
-    print(
-        f"{LOCK} was unreadable, as after a kill while DVC wrote it; this {instead}, and "
-        "takes what was finished from DVC's cache",
-        flush=True,
-    )
-    return True
+    if shown.stdout:
+        LOCK.write_bytes(shown.stdout)
+    instead = "goes on from the committed one" if shown.stdout else "begins anew"
+    took = "takes what was finished from DVC's cache"
+    return [f"{LOCK} was unreadable, as after a kill; this {instead}, and {took}"]
 
 
-def is_readable() -> bool:
-    """Say whether DVC can read ``dvc.lock``."""
-    try:
-        strictyaml.load(str(LOCK), Lockfile.SCHEMA)
-    except DvcException:
-        return False
-    return True
-
-
-def repair_in_use() -> bool:
+def repair_in_use() -> list[str]:
     """Set aside DVC's list of what is in use where it is none, or all in it are dead.
 
     DVC drops a process that does not exist. It keeps one that nobody has waited for, as in
     a container without an init, and one whose number another program has now.
     """
-    for _ in range(3):  # another DVC may be writing it: that takes milliseconds
-        try:
-            found = SCHEMA(json.loads(IN_USE.read_text()))
-        except FileNotFoundError:
-            return False
-        except (ValueError, Invalid):  # no JSON, or JSON of something else
-            time.sleep(0.2)
-            continue
-        users = [[user] for user in found["write"].values()] + [*found["read"].values()]
-        pids = [user["pid"] for those in users for user in those]
-        if not pids or any(map(is_running, pids)):
-            return False
-        said = "named processes of DVC that are gone; it is gone, too"
-        break
-    else:
-        said = "was unreadable, as after a kill while DVC wrote it; it is gone"
+    if not IN_USE.exists():
+        return []
+    if is_damaged(lambda: SCHEMA(json.loads(IN_USE.read_text()))):
+        set_aside(IN_USE)
+        return [f"{IN_USE} was unreadable, as after a kill; it is gone"]
+    pids = re.findall(r'"pid": *(\d+)', IN_USE.read_text())
+    if not pids or any(is_running(int(pid)) for pid in pids):
+        return []
     set_aside(IN_USE)
-    print(f"{IN_USE} {said}", flush=True)
+    return [f"{IN_USE} named processes of DVC that are gone; it is gone, too"]
+
+
+def is_damaged(load: Callable[[], Any]) -> bool:
+    """Say whether ``load`` fails, and not only while Git or another DVC is writing."""
+    for wait in (0, 0.5):
+        time.sleep(wait)
+        try:
+            load()
+        except (DvcException, ValueError, Invalid):  # of neither's form, or no text
+            continue
+        return False
     return True
 
 
@@ -126,7 +113,7 @@ def has_cut(cache: Path) -> bool:
     return any(path.exists() and path.stat().st_size != size for path, size in stored)
 
 
-def repair_cache(cache: Path, runs: Path) -> bool:
+def repair_cache(cache: Path, runs: Path) -> list[str]:
     """Remove what is damaged: DVC takes it for whole, and puts it in the place of what is.
 
     A file bears the hash of its content as its name, and so does DVC's note of a run.
@@ -138,9 +125,8 @@ def repair_cache(cache: Path, runs: Path) -> bool:
     empty = [path for path in runs.glob("??/*") if not any(path.iterdir())]
     for path in empty:  # DVC fails on these, too
         path.rmdir()
-    for path in damaged or empty:
-        print(f"{path} was damaged; it is gone, and what made it runs again", flush=True)
-    return bool(damaged or empty)
+    gone = "was damaged; it is gone, and what made it runs again"
+    return [f"{path} {gone}" for path in damaged or empty]
 
 
 def is_stored_whole(path: Path) -> bool:
@@ -159,10 +145,8 @@ def is_run_whole(path: Path) -> bool:
 
 
 def set_aside(path: Path) -> None:
-    """Keep ``path`` where Git and DVC do not look, beside what was put there before."""
-    name = f"unreadable-{path.name}"
-    number = sum(1 for _ in IN_USE.parent.glob(f"{name}*"))
-    path.rename(IN_USE.parent / (f"{name}-{number}" if number else name))
+    """Keep ``path`` where Git and DVC do not look."""
+    path.replace(IN_USE.parent / f"unreadable-{path.name}")
 
 
 if __name__ == "__main__":
