@@ -19,7 +19,8 @@ from PIL import Image, ImageOps
 
 from defaults import DEFAULT, DIGITS, model_params
 from handwriting import drawing
-from mnist_lstm.data.picture import image_of, open_picture, prepare
+from mnist_lstm.data.decoding import open_picture
+from mnist_lstm.data.picture import image_of, prepare
 from mnist_lstm.data.splits import load_split, to_input
 from mnist_lstm.export import page
 from mnist_lstm.models.lstm import LSTMClassifier, Reads
