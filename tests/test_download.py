@@ -19,56 +19,53 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 FILES = ["images.gz", "labels.gz"]
 
 
+ANSWERS = {  # status, content, what is missing of it
+    "good": (200, CONTENT, b""),
+    "forbidden": (403, b"no", b""),
+    "page": (200, b"<html>log in</html>", b""),
+    "other": (200, CONTENT[::-1], b""),
+    "cut": (200, CONTENT[:1000], CONTENT[1000:]),
+}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Serves every path as its first part asks: /good/mnist/images.gz is good."""
 
     def do_GET(self):
         self.server.asked.append((self.path, self.headers.get("Authorization")))
+        way = self.path.split("/")[1]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            getattr(self, self.path.split("/")[1])()
+            if way in ANSWERS:
+                self.send(*ANSWERS[way])
+            else:
+                getattr(self, way)()
 
-    def send(self, content, length=None, status=200):
+    def send(self, status, content, missing):
         self.send_response(status)
-        self.send_header("Content-Length", len(content) if length is None else length)
+        self.send_header("Location", self.path.replace("/moved/", "/good/"))
+        self.send_header("Content-Length", len(content) + len(missing))
         self.end_headers()
         self.wfile.write(content)
 
-    def good(self):
-        self.send(CONTENT)
-
     def moved(self):
-        self.send_response(302)
-        self.send_header("Location", self.path.replace("/moved/", "/good/"))
-        self.end_headers()
-
-    def forbidden(self):
-        self.send(b"no", status=403)
-
-    def page(self):
-        self.send(b"<html>log in</html>")
-
-    def other(self):
-        self.send(CONTENT[::-1])
-
-    def cut(self):
-        self.send(CONTENT[:1000], length=len(CONTENT))
+        self.send(302, b"", b"")
 
     def silent(self):
         time.sleep(3)
 
     def stalls(self):
-        self.send(CONTENT[:1000], length=len(CONTENT))
+        self.send(*ANSWERS["cut"])
         self.wfile.flush()
         time.sleep(3)
 
     def trickles(self):
-        self.send(b"", length=len(CONTENT))
+        self.send(200, b"", CONTENT)
         for byte in CONTENT:
             self.wfile.write(bytes([byte]))
             time.sleep(0.05)
 
     def endless(self):
-        self.send(b"", length=10**12)
+        self.send(200, b"", range(10**12))
         while True:
             self.wfile.write(CONTENT)
 

@@ -14,8 +14,7 @@ from sklearn.datasets import load_digits
 from defaults import DEFAULT
 from mnist_lstm.data import imagefolder
 from mnist_lstm.data.decoding import MAX_PIXELS, open_picture
-from mnist_lstm.data.picture import image_of, prepare
-from mnist_lstm.data.preparation import hold_out
+from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import load_split, save_split
 from mnist_lstm.plumbing import workers
 from mnist_lstm.plumbing.errors import UserError
@@ -147,15 +146,6 @@ def test_pictures_of_any_size_and_mode_are_scaled_on_white_and_turned(own):
     assert column == sorted(column)
 
 
-def test_mnists_preparation_is_that_of_predict(own):
-    for i, path in enumerate(sorted(own.rglob("*.png"))):
-        drawn(i, side=100).save(path)
-    train, _ = read(own, picture="mnist")
-    assert (train.picture, train.images.shape) == ("mnist", (6, 28, 28))
-    expected = prepare(open_picture((own / "train/dog/2.png").read_bytes()))
-    assert (train.images[5].numpy() == expected).all()
-
-
 def test_several_processes_read_and_refuse_what_one_does(many, monkeypatch):
     monkeypatch.setattr(workers, "_FEW", 0)
     splits, refusals = [], []
@@ -228,6 +218,7 @@ def test_greys_of_any_depth_are_those_of_8_bits(own, bits, how, told):
     dim = open_picture((own / "train/dog/0.png").read_bytes())
     alone = image_of(dim, how, 28, 28, wide[0].greys)  # as predict does
     assert (alone == wide[0].images[3].numpy()).all()
+    assert (wide[0].picture, wide[1].picture) == (how, how)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (-1, 1), (-900, 1e5)])
@@ -263,19 +254,6 @@ def test_without_test_images_a_share_of_each_class_is_held_out(many, told):
     (many / "train/c/0.png").unlink()
     one = "own/train/c: one image; without images in own/test a class needs two"
     assert problems(many) == [one]
-
-
-def test_the_last_names_of_each_class_are_held_out_for_validation(many):
-    shutil.rmtree(many / "train/c")  # too few for both
-    train, _ = read(many)
-    place = {noise((1, j)).tobytes(): j for j in range(25)}  # of b
-    kept, heldout = (
-        [place[i.numpy().tobytes()] for i in split.images[split.labels == 1]]
-        for split in hold_out(train, 7, seed=0, valid_split="last").values()
-    )
-    assert kept == sorted(kept)
-    assert len(heldout) == 5  # of 20, for 7 of 28
-    assert max(kept) < min(heldout)
 
 
 def test_the_seed_draws_them_and_a_new_name_or_neighbour_does_not(many):

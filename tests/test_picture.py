@@ -75,20 +75,14 @@ def test_every_kind_of_file_is_read_alike():
     wide = np.asarray(grey).astype(np.uint16) * 257
     clear = Image.new("RGBA", grey.size, (0, 0, 0, 0))
     clear.putalpha(ImageOps.invert(grey))
-    turned = Image.Exif()
-    turned[0x0112] = 6  # to be turned by 90 degrees clockwise
+    animated = {"save_all": True, "append_images": [drawn(8)], "duration": 100}
     files = {
-        "grey": encoded(grey),
-        "colour": encoded(grey.convert("RGB")),
+        **{mode: encoded(grey.convert(mode)) for mode in ("L", "RGB", "P")},
         "transparent": encoded(clear),
-        "palette": encoded(grey.convert("P")),
         "16 bits": encoded(Image.fromarray(wide)),
         "1 bit": encoded(grey.convert("1", dither=Image.Dither.NONE)),
         "CMYK": encoded(grey.convert("CMYK"), "JPEG", quality=95),
-        "turned": encoded(grey.rotate(90), "JPEG", quality=95, exif=turned),
-        "animated": encoded(
-            grey, "GIF", save_all=True, append_images=[drawn(8)], duration=100
-        ),
+        "animated": encoded(grey, "GIF", **animated),
         "TIFF": encoded(Image.fromarray(np.asarray(grey) / np.float32(255)), "TIFF"),
         "12 of 16 bits": encoded(Image.fromarray(wide // 16)),
         "32 bits": encoded(Image.fromarray(wide.astype(np.int32) * 999 - 9), "TIFF"),

@@ -277,8 +277,8 @@ def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys)
     ]
     flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
     _tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
-    images_of_all = torch.from_numpy(np.stack(values))
-    return Split(images_of_all, labels, tuple(classes), picture, greys)
+    stacked = torch.from_numpy(np.stack(values))
+    return Split(stacked, labels, tuple(classes), picture, greys)
 
 
 def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
@@ -300,10 +300,10 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _tell(what: str, which: Sequence[object], most: int = 5) -> None:
+def _tell(what: str, which: Sequence[object]) -> None:
     """Print what is no fault and may be none that was meant, with the first names."""
     if which:
-        names = ", ".join(map(str, which[:most])) + (", ..." if len(which) > most else "")
+        names = ", ".join(map(str, which[:5])) + ", ..." * (len(which) > 5)
         print(printable(f"{what} ({len(which):,}): {names}"))
 
 

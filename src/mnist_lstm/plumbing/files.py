@@ -75,11 +75,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all.
-
-    Raises:
-        OSError: a full disk, a missing permission.
-    """
+    """Write ``data`` to ``path``, whole or not at all; an OSError names the file."""
     try:
         with replacing(path) as beside:
             beside.write_bytes(data)
