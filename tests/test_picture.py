@@ -75,10 +75,13 @@ def test_every_kind_of_file_is_read_alike():
     wide = np.asarray(grey).astype(np.uint16) * 257
     clear = Image.new("RGBA", grey.size, (0, 0, 0, 0))
     clear.putalpha(ImageOps.invert(grey))
+    palette = Image.fromarray((np.asarray(grey) > 127).astype(np.uint8))
+    palette.putpalette([0] * 6)
     animated = {"save_all": True, "append_images": [drawn(8)], "duration": 100}
     files = {
         **{mode: encoded(grey.convert(mode)) for mode in ("L", "RGB", "P")},
         "transparent": encoded(clear),
+        "a transparent colour": encoded(palette, transparency=1),
         "16 bits": encoded(Image.fromarray(wide)),
         "1 bit": encoded(grey.convert("1", dither=Image.Dither.NONE)),
         "CMYK": encoded(grey.convert("CMYK"), "JPEG", quality=95),
