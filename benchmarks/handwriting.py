@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_lstm.data.picture import open_picture, prepare
+from mnist_lstm.data.decoding import open_picture
+from mnist_lstm.data.picture import prepare
 from mnist_lstm.data.splits import to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing import script

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from defaults import DIGITS, model_params
-from mnist_lstm.data.picture import FORMATS, image_of, open_picture
+from mnist_lstm.data.decoding import FORMATS, open_picture
+from mnist_lstm.data.picture import image_of
 from mnist_lstm.models.base import Reads
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.models.store import load_model, save_model

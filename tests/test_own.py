@@ -48,11 +48,6 @@ def run(tmp_path_factory):
     return sandbox
 
 
-@pytest.fixture
-def own(run, tmp_path):
-    return run.copy(tmp_path / "own")
-
-
 def test_the_example_trains_on_own_images_under_their_names(run):
     for line in (
         NEW_TEST,
@@ -75,59 +70,33 @@ def test_the_example_trains_on_own_images_under_their_names(run):
     assert "WARNING" not in run.dvc("plots", "show")
 
 
-def test_what_changes_no_image_trains_nothing(own):
+def test_what_changes_no_image_trains_nothing_and_faults_are_told(run, tmp_path):
+    own = run.copy(tmp_path / "own")
     (own.path / "own/README.md").write_text("Mine.")
     (own.path / "own/train/zero/.DS_Store").write_text("?")
     assert "up to date" in own.dvc("status")
     (own.path / "own/train/notes.txt").write_text("?")
-    first = own.path / "own/train/zero/0.png"
+    first, more = (own.path / f"own/train/zero/{name}.png" for name in (0, "more"))
     first.rename(first.with_name("00.png"))
     output = own.dvc("repro")
     assert ran(output) == ["prepare"]
-    assert (
-        "own/train: no images by their names, left out (1): own/train/notes.txt" in output
-    )
-
-
-def test_an_image_more_is_trained_on_and_without_it_nothing_runs(own):
-    more = own.path / "own/train/one/more.png"
+    assert "own: no images by their names, left out (1): own/train/notes.txt" in output
     draw(77).save(more)
     output = own.dvc("repro", "prepare")
-    assert ran(output) == ["prepare"]
     assert "train: 1,439 images" in output or "test: 360 images" in output
     assert "train" in json.loads(own.dvc("status", "--json"))
-    more.unlink()
-    assert ran(own.dvc("repro")) == []
-
-
-def test_faults_are_told_and_what_was_made_before_is_restored(own):
-    path = own.path / "own/train/zero/0.png"
-    whole = path.read_bytes()
-    path.unlink()  # it may be a link into DVC's cache
-    path.write_bytes(whole[:50])
+    whole = more.read_bytes()
+    more.write_bytes(whole[:50])
     (own.path / "own/test/one").mkdir(parents=True)
     shutil.copy(own.path / "own/train/one/1.png", own.path / "own/test/one/leak.png")
     output = own.dvc("repro", ok=False)
-    lines = [line for line in output.splitlines() if ".png" in line]
-    assert len(lines) == 2
-    assert lines[0].startswith("error: own/train/zero/0.png: damaged")
-    assert lines[1].startswith(
-        "own/test/one/leak.png: the same picture as own/train/one/1."
-    )
+    cut, leak = [line for line in output.splitlines() if ".png" in line]
+    assert cut.startswith("error: own/train/zero/more.png: damaged")
+    assert leak.startswith("own/test/one/leak.png: the same picture as own/train/one/1.")
     assert "Traceback" not in output
-    path.write_bytes(whole)
+    more.unlink()
     shutil.rmtree(own.path / "own/test")
     assert ran(own.dvc("repro")) == []
-
-
-def test_a_model_that_does_not_fit_is_told_all_at_once(own):
-    own.set_params({"model": {"xdim": 28, "ydim": 9}})
-    output = own.run("python", "stages/train.py", ok=False, PYTHONPATH="src")
-    of = "in data/prepared/train.safetensors"
-    assert output.splitlines()[-2:] == [
-        f"error: params.yaml: model.xdim must be 8, the width of the images {of}, got 28",
-        f"params.yaml: model.ydim must be 10, the number of classes {of}, got 9",
-    ]
 
 
 @pytest.fixture
@@ -171,14 +140,18 @@ def test_a_folder_of_its_own_has_what_git_tracks_and_nothing_else(tall):
     assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
 
 
-def test_own_images_train_no_other_data_set(built, tmp_path):
+def test_own_images_train_no_other_data_set(prepared, tmp_path):
     """They are a dependency of `prepare` whatever data.name is, and change nothing."""
-    digits = built.copy(tmp_path / "digits")
+    digits = prepared.copy(tmp_path / "digits")
+    lock, out = digits.text("dvc.lock"), "  outs:\n    - path: data/prepared"
     write(digits.path / "own/train/a", 3)
-    assert ran(digits.dvc("repro")) == ["prepare"]
+    assert ran(digits.dvc("repro", "prepare")) == ["prepare"]
+    before, after = (text.partition(out)[2] for text in (lock, digits.text("dvc.lock")))
+    assert lock != digits.text("dvc.lock")
+    assert before == after != ""
     shutil.rmtree(digits.path / "own/train")
-    assert ran(digits.dvc("repro")) == []
-    assert digits.git("status", "--porcelain") == ""
+    assert ran(digits.dvc("repro", "prepare")) == []
+    assert digits.text("dvc.lock") == lock
 
 
 @pytest.mark.slow

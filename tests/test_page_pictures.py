@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from mnist_lstm.data.picture import image_of, open_picture, prepare
+from mnist_lstm.data.decoding import open_picture
+from mnist_lstm.data.picture import image_of, prepare
 from pictures import drawn, encoded, photographed
 from webpage import choose, draw, seen, wait
 

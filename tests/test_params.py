@@ -16,16 +16,10 @@ TEXT = Path("params.yaml").read_text()
 def write(tmp_path):
     """Write params.yaml with one key changed; return its path."""
 
-    def write(key=None, value=None, delete=False):
+    def write(key, value):
         values = yaml.safe_load(TEXT)
-        if key:
-            *sections, leaf = key.split(".")
-            at = values
-            for section in sections:
-                at = at[section]
-            at[leaf] = value
-            if delete:
-                del at[leaf]
+        section, _, leaf = key.rpartition(".")
+        (values[section] if section else values)[leaf] = value
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump(values))
         return path
@@ -52,8 +46,7 @@ def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
 
 
 def test_every_key_has_a_comment():
-    lines = TEXT.splitlines()
-    leaves = [line for line in lines if line.startswith("  ")]
+    leaves = [line for line in TEXT.splitlines() if line.startswith("  ")]
     assert len(leaves) == sum(map(len, DEFAULT.values()))
     assert [line for line in leaves if "  # " not in line] == []
 
@@ -66,28 +59,20 @@ def test_a_float_as_dvc_writes_it_is_a_float(tmp_path, text):
 
 
 BAD = [
-    ("data", None, "a mapping"),
     ("train", "fast", "a mapping"),
     ("data.name", "MNIST", "'mnist', 'fashion_mnist', "),
-    ("train.device", 0, "'auto', 'cpu' or 'cuda'"),
     ("prepare.valid_size", -1, "greater than or equal to 0"),
-    ("prepare.valid_size", "5000", "a valid integer"),
     ("prepare.test_size", 1.0, "less than 1"),
     ("model.hdim", 0, "greater than or equal to 1"),
     ("model.hdim", 65537, "less than or equal to 65536"),
     ("model.hdim", 64.0, "a valid integer"),
     ("model.hdim", True, "a valid integer"),
-    ("model.hdim", None, "a valid integer"),
     ("model.dropout", 1, "less than 1"),
     ("train.seed", 2**32, "less than 4294967296"),
     ("train.lr", 0, "greater than 0"),
     ("train.lr", float("nan"), "a finite number"),
-    ("train.lr", float("inf"), "a finite number"),
     ("train.lr", 1e37, "less than 1"),
     ("train.lr", "fast", "a valid number"),
-    ("train.lr", [0.001], "a valid number"),
-    ("train.clip", -1, "greater than or equal to 0"),
-    ("augment.rotation", 181, "less than or equal to 180"),
     ("plot.n_sample", 101, "less than or equal to 100"),
 ]
 
@@ -102,25 +87,16 @@ def test_a_bad_value_is_named_with_what_is_allowed(write, key, value, allowed):
     assert line.endswith(f", got {value!r}")
 
 
-@pytest.mark.parametrize(
-    ("key", "hint"), [("model.hidm", " (did you mean model.hdim?)"), ("zzz", "")]
-)
-def test_an_unknown_key_is_named_with_the_one_that_was_meant(write, key, hint):
-    path = write(key, 64)
+def test_all_that_is_wrong_is_named_at_once_with_the_key_that_was_meant(write):
+    path = write("model.hidm", 64)
+    path.write_text(path.read_text().replace("muon_lr: ", "1: -") + "zzz: 3\n")
     with pytest.raises(ParamsError) as caught:
         load_params(path)
-    assert str(caught.value) == f"{path}: {key} is not a parameter, got 64{hint}"
-
-
-def test_all_that_is_wrong_is_named_at_once(write):
-    path = write("train.seed", delete=True)
-    path.write_text(path.read_text().replace("muon_lr: ", "1: -"))
-    with pytest.raises(ParamsError) as caught:
-        load_params(path)
-    assert [line.partition(", got")[0] for line in str(caught.value).splitlines()] == [
+    assert str(caught.value).splitlines() == [
+        f"{path}: model.hidm is not a parameter, got 64 (did you mean model.hdim?)",
         f"{path}: train.muon_lr is missing",
-        f"{path}: train.seed is missing",
-        f"{path}: train.1 is not a parameter",
+        f"{path}: train.1 is not a parameter, got 1 (did you mean train.lr?)",
+        f"{path}: zzz is not a parameter, got 3",
     ]
 
 
@@ -132,11 +108,10 @@ def test_all_that_is_wrong_is_named_at_once(write):
         ("[" * 900, "not YAML"),
         ("a: !!python/object/apply:os.getcwd []", "not YAML: .*could not determine"),
         (f"{TEXT}\ntrain: 3", "not YAML: .*found duplicate key"),
-        (TEXT.encode("utf-16"), "not YAML: 'utf-8' codec can't decode"),
+        (TEXT.encode("utf-16"), "not YAML: unacceptable character"),
         (TEXT + '"a\\nerror: b \\e[31m": 1\n', r"a\\nerror: b \\x1b\[31m is not a param"),
         (re.sub(r"\blr: \S+", f"lr: {'x' * 900}", TEXT), r"lr must be .*xxx\.\.\.xxx"),
-        ("", "empty; `git checkout HEAD -- .*` restores the committed one"),
-        ("7", "the file must be a mapping, got 7"),
+        ("", "the file must be a mapping, got None"),
         (None, "no such file; run this from the project's root"),
     ],
 )
@@ -150,12 +125,8 @@ def test_a_file_that_holds_something_else_is_one_line(tmp_path, content, message
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("text", ["020", "0x10", "1_6", "1:30", "yes", "&a 16", "'16'"])
-def test_the_stages_read_what_dvc_reads(text):
+def test_the_stages_read_what_dvc_reads():
     """`dvc params diff` and `dvc.lock` must not show another number than the model has."""
-    text = f"x: {text}"
+    text = "[020, 0x10, 1_6, 1:30, yes, &a 16, '16']"
+    assert parse_yaml(text, "")[:4] == [20, 16, 16, "1:30"]
     assert repr(parse_yaml(text, "")) == repr(dvc_parse_yaml(text, ""))
-
-
-def test_a_whole_number_is_read_as_yaml_1_2_has_it():
-    assert parse_yaml("[020, 0x10, 1:30]", "") == [20, 16, "1:30"]

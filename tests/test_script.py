@@ -34,16 +34,7 @@ script.run(main)
 """
 
 
-def stage(folder, before=heed_signals):
-    return subprocess.Popen(
-        [sys.executable, "-c", STAGE, folder],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=before,
-    )
-
-
+@pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize(
     ("signum", "line"),
     [
@@ -52,27 +43,28 @@ def stage(folder, before=heed_signals):
         (signal.SIGHUP, "hung up\n"),
     ],
 )
-def test_a_signal_ends_in_one_line_and_leaves_nothing_half_written(tmp_path, signum, line):
-    with stage(tmp_path / "raw") as process:
+def test_a_signal_ends_in_one_line_and_leaves_nothing_half_written(
+    tmp_path, signum, line, ignored
+):
+    """One that is ignored from the start, as under `nohup`, stays ignored."""
+
+    def before():
+        heed_signals()
+        if ignored:
+            signal.signal(signum, signal.SIG_IGN)
+
+    command = [sys.executable, "-c", STAGE, tmp_path / "raw"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=before) as process:
         process.stdout.readline()
         process.send_signal(signum)
+        if ignored:
+            other = signal.SIGINT if signum == signal.SIGTERM else signal.SIGTERM
+            signum, line = other, f"{script.said(other)}\n"
+            process.send_signal(other)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signum, line)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_signal_that_is_ignored_from_the_start_stays_ignored(tmp_path):
-    """As under `nohup`."""
-
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    with stage(tmp_path / "raw", before=ignore) as process:
-        process.stdout.readline()
-        process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
-    assert errors == "terminated\n"
 
 
 def wait_until_python_is_ours(pid):
@@ -116,7 +108,6 @@ def ended(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "lines"),
     [
-        (UserError("x.gz: cut short"), "error: x.gz: cut short\n"),
         (UserError("a\nerror: b\x1b[31m"), "error: a\\nerror: b\\x1b[31m\n"),
         (UserError("two", "lines"), "error: two\nlines\n"),
         (OSError(13, "Permission denied", "a"), "error: a: Permission denied\n"),
@@ -127,13 +118,15 @@ def ended(capsys, monkeypatch):
             RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
             "error: CUDA is out of memory; lower model.hdim in params.yaml\n",
         ),
+        (Stopped(signal.SIGINT, "epoch 2, step 3"), "interrupted; epoch 2, step 3\n"),
     ],
 )
-def test_what_a_person_can_put_right_is_one_line_and_status_1(ended, error, lines):
+def test_what_a_person_can_put_right_is_one_line_and_the_shells_status(ended, error, lines):
     def main():
         raise error
 
-    assert ended(main, lower=["model.hdim"]) == (1, lines)
+    status = 130 if isinstance(error, Stopped) else 1
+    assert ended(main, lower=["model.hdim"]) == (status, lines)
 
 
 @pytest.mark.parametrize("on", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
@@ -141,14 +134,6 @@ def test_what_memory_cannot_hold_is_one_line(ended, on):
     status, line = ended(lambda: torch.empty(2**60, device=on))
     assert status == 1
     assert line == f"error: {'CUDA is ' * (on == 'cuda')}out of memory\n"
-
-
-def test_what_a_signal_ended_says_so_with_the_shells_status(ended):
-    def main():
-        raise Stopped(signal.SIGINT, "the next run resumes from epoch 2, step 3")
-
-    line = "interrupted; the next run resumes from epoch 2, step 3\n"
-    assert ended(main) == (130, line)
 
 
 def test_a_stage_whose_dvc_is_gone_does_nothing(ended, monkeypatch):
@@ -179,18 +164,14 @@ def test_a_full_standard_output_is_one_line():
     assert (done.returncode, done.stderr) == (1, line)
 
 
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "a-job", "WORLD_SIZE": "2", "RANK": "1"}
-
-
-@pytest.mark.parametrize(("torchrun", "speaks"), [(False, True), (True, False)])
-def test_only_a_worker_of_torchruns_is_silent(torchrun, speaks):
+@pytest.mark.parametrize(
+    ("job", "speaks"), [("SLURM_JOB_ID", 1), ("TORCHELASTIC_RUN_ID", 0)]
+)
+def test_only_a_worker_of_torchruns_is_silent(job, speaks):
     """The environment of a cluster's job may hold RANK, too."""
-    code = (
-        "from mnist_lstm.plumbing import environment, script\n"
-        "script.run(lambda: environment.number_from('RANK', 1, 0))"
-    )
-    env = os.environ | {"RANK": "1"} | (TORCHRUN if torchrun else {})
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    code = "from mnist_lstm.plumbing import environment, script\n"
+    code += "script.run(lambda: environment.number_from('RANK', 1, 0))"
+    env = os.environ | {job: "7", "WORLD_SIZE": "2", "RANK": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("error: RANK must be ") == speaks
+    assert done.stderr.startswith(b"error: RANK must be ") == speaks

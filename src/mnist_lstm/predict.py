@@ -20,16 +20,25 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
+import torch
 from PIL import Image
 
-from mnist_lstm.data.picture import MAX_BYTES, greys_of, image_of, is_wide, open_picture
+from mnist_lstm.data.decoding import (
+    MAX_BYTES,
+    greys_of,
+    is_wide,
+    open_picture,
+    read_file,
+)
+from mnist_lstm.data.picture import image_of
+from mnist_lstm.data.splits import to_input
+from mnist_lstm.models.base import Model
+from mnist_lstm.models.store import load_model, params_in
 from mnist_lstm.plumbing.errors import PictureError, UserError, printable
-
-if TYPE_CHECKING:  # PyTorch takes 2 seconds: who asks for help need not wait for it
-    from mnist_lstm.models.base import Model
+from mnist_lstm.tensorfile import load_tensors
 
 MODEL = Path("models/model.safetensors")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
@@ -50,19 +59,15 @@ class Prediction:
     assumed: str = ""  # of a picture of more than 8 bits, where no such was learnt from
 
 
-def load(path: str | os.PathLike[str]) -> "Model":
+def load(path: str | os.PathLike[str]) -> Model:
     """Return the trained model in ``path``, on the CPU, ready for :func:`predict`.
 
     It needs no ``params.yaml``: the file says what the model reads. ``.to("cuda")`` and
     ``.half()`` work as on any module.
 
     Raises:
-        UserError: no such file, or one of other tensors, or a model of one class.
-        TensorFileError: a damaged file.
+        UserError: no such file, a damaged one, or one of other tensors.
     """
-    from mnist_lstm.models.store import load_model, params_in
-    from mnist_lstm.tensorfile import load_tensors
-
     path = Path(path)
     if not path.exists():
         raise UserError(
@@ -73,17 +78,15 @@ def load(path: str | os.PathLike[str]) -> "Model":
         params = params_in(metadata)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: not a model; the stage `train` writes it") from None
-    if params.ydim < 2:  # no second choice; no stage writes it
-        raise UserError(f"{path}: not a model; the stage `train` writes it")
     return load_model(path, params)
 
 
 @overload
-def predict(model: "Model", pictures: Picture) -> Prediction: ...
+def predict(model: Model, pictures: Picture) -> Prediction: ...
 @overload
-def predict(model: "Model", pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+def predict(model: Model, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 def predict(
-    model: "Model", pictures: Picture | list[Any] | tuple[Any, ...]
+    model: Model, pictures: Picture | list[Any] | tuple[Any, ...]
 ) -> Prediction | list[Prediction]:
     """Classify a picture, or each of a list; dark or light ink, one digit a picture.
 
@@ -112,11 +115,7 @@ def predict(
     return found
 
 
-def _predict(model: "Model", picture: Picture) -> Prediction:
-    import torch
-
-    from mnist_lstm.data.splits import to_input
-
+def _predict(model: Model, picture: Picture) -> Prediction:
     classes, how, length, greys = model.reads
     opened = _opened(picture)
     # A copy: Pillow's cannot be written to, and PyTorch warns of that.
@@ -142,62 +141,40 @@ def _opened(picture: Picture) -> Image.Image:
         TypeError: it is none.
     """
     if isinstance(picture, str | os.PathLike):
-        picture = _read(Path(picture))
-    if isinstance(picture, np.ndarray):
+        picture = read_file(Path(picture))
+    elif isinstance(picture, np.ndarray):
         shape = picture.shape
         if picture.dtype != np.uint8 or len(shape) < 2 or shape[2:] not in _COLOURS:
             found = f"{picture.dtype} {list(shape)}"
             fits = "uint8 [H x W], [H x W x 3] or [H x W x 4]"
             raise PictureError(f"an array {found}, expected {fits}")
         picture = Image.fromarray(picture)
-    if not isinstance(picture, bytes | Image.Image):
+    elif not isinstance(picture, bytes | Image.Image):
         fits = "a path, bytes, a Pillow image or a NumPy array"
         raise TypeError(f"a picture is {fits}, not {type(picture).__name__}")
-    if isinstance(picture, bytes) and len(picture) > MAX_BYTES:
-        raise PictureError.too_long(MAX_BYTES)
-    if isinstance(picture, Image.Image) and 0 in picture.size:
-        raise PictureError("a picture without pixels")
     with _OPENING:
         return open_picture(picture)
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of ``path``, one more than a picture may have at most.
-
-    Raises:
-        PictureError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise PictureError.missing() from None
-    except IsADirectoryError:
-        raise PictureError.folder() from None
-    except (OSError, ValueError) as error:  # a name with a null byte
-        raise PictureError.unreadable(getattr(error, "strerror", None) or error) from None
 
 
 def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
     model = load(arguments.model)
-    files, found = [], []
+    read = []
     for file in arguments.files:
         try:
             data = sys.stdin.buffer.read(MAX_BYTES + 1) if file == "-" else file
-            found.append(predict(model, data))
-            if assumed := found[-1].assumed:
-                print(f"note: {printable(file)}: {assumed}", file=sys.stderr)
+            found = predict(model, data)
         except PictureError as error:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
             continue
-        files.append(file)
-        report = {"file": file} | two_likeliest(found[-1])
-        print(json.dumps(report) if arguments.json else format_report(report), flush=True)
-    if arguments.show and found:
-        draw(files, found, arguments.show)
-    if len(found) < len(arguments.files):
+        read.append((file, found))
+        if found.assumed:
+            print(f"note: {printable(file)}: {found.assumed}", file=sys.stderr)
+        print(report(file, found, arguments.json), flush=True)
+    if arguments.show and read:
+        draw(read[:MOST_DRAWN], arguments.show)
+    if len(read) < len(arguments.files):
         raise SystemExit(1)
 
 
@@ -207,60 +184,38 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m mnist_lstm.predict",
         description="Classify pictures, each of one digit, by the trained model.",
     )
+    shown = f"draw what the model saw, and believed, of the first {MOST_DRAWN}"
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a picture; - is standard input"
     )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
-    parser.add_argument(
-        "--show", metavar="PNG", type=Path, help="draw what the model saw, and believed"
-    )
+    parser.add_argument("--show", metavar="PNG", type=Path, help=shown)
     parser.add_argument(
         "--model", metavar="FILE", type=Path, default=MODEL, help=f"default: {MODEL}"
     )
     return parser.parse_args()
 
 
-def two_likeliest(found: Prediction) -> dict[str, Any]:
-    """Return the two likeliest classes, with their probabilities."""
-    p = found.probabilities[-1]
-    first, second = np.argsort(-p, kind="stable")[:2].tolist()
-    return {
-        "class": found.classes[first],
-        "probability": round(float(p[first]), 6),
-        "second": found.classes[second],
-        "second_probability": round(float(p[second]), 6),
-    }
+def report(file: str, found: Prediction, as_json: bool) -> str:
+    """Return a picture's line: its two likeliest classes, with their probabilities."""
+    last = found.probabilities[-1]
+    best = np.argsort(-last, kind="stable")[:2]
+    (first, second), (p, q) = [found.classes[i] for i in best], last[best].tolist()
+    if as_json:
+        line = {"file": file, "class": first, "probability": round(p, 6)}
+        return json.dumps(line | {"second": second, "second_probability": round(q, 6)})
+    sure = "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"  # none but 1 is 100%
+    return f"{printable(file)}: {first}  {sure}  (or {second}, {q:.1%})"
 
 
-def format_report(report: dict[str, Any]) -> str:
-    """Return the line of a picture for a person."""
-    sure, less = (percent(report[k]) for k in ("probability", "second_probability"))
-    first, second = report["class"], report["second"]  # names, checked as such
-    return f"{printable(report['file'])}: {first}  {sure}  (or {second}, {less})"
+def draw(read: list[tuple[str, Prediction]], path: Path) -> None:
+    """Write a figure of what the model saw and how its belief moved to ``path``."""
+    from mnist_lstm import figures  # here: Matplotlib takes a second to import
 
-
-def percent(p: float) -> str:
-    """Return a probability as a person reads it; none but 1 is 100%."""
-    return "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"
-
-
-def draw(files: list[str], found: list[Prediction], path: Path) -> None:
-    """Write a figure of what the model saw and how its belief moved to ``path``.
-
-    It has the first ``MOST_DRAWN`` pictures.
-    """
-    import torch
-
-    from mnist_lstm import figures
-
-    if len(found) > MOST_DRAWN:
-        which = f"the first {MOST_DRAWN} of {len(found):,} pictures"
-        print(f"note: {printable(path)} shows {which}", file=sys.stderr)
-        found = found[:MOST_DRAWN]
-    images = torch.from_numpy(np.stack([each.image for each in found]))
-    titles = [printable(Path(file).name) for file in files[: len(found)]]
-    p = torch.from_numpy(np.stack([each.probabilities for each in found]))
-    classes = figures.drawable(found[0].classes)
+    images = torch.from_numpy(np.stack([found.image for _, found in read]))
+    p = torch.from_numpy(np.stack([found.probabilities for _, found in read]))
+    titles = [printable(Path(file).name) for file, _ in read]
+    classes = figures.drawable(read[0][1].classes)
     figures.save_figure(figures.predictions(images, titles, p, classes), path)
 
 

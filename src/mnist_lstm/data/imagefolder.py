@@ -19,20 +19,20 @@ import torch
 from natsort import natsort_keygen
 from PIL import Image
 
-from mnist_lstm.data.picture import (
+from mnist_lstm.data.decoding import (
     FORMATS,
-    MAX_BYTES,
     Greys,
     ends_of,
     greys_of,
-    image_of,
     is_wide,
     levels,
     open_picture,
+    read_file,
     scaled,
 )
+from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import Split
-from mnist_lstm.plumbing.errors import ImageFolderError, PictureError, printable
+from mnist_lstm.plumbing.errors import PictureError, UserError, printable
 from mnist_lstm.plumbing.files import misspelt
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
@@ -42,17 +42,14 @@ ENDINGS = (
     *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
     *(".jif", ".jfi", ".pjpeg", ".pjp"),  # JPEG, too
 )
+KNOWN = (*ENDINGS, "readme.md", ".dvc")  # ends of names that nobody wonders at
 N_CLASS = (2, 1000)
 FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
-
-# Control characters, halves of pairs (a name that is not UTF-8), ends of lines, and what
-# turns the direction of all that follows.
-_UNFIT = {
+MOST_TOLD = 20  # faults
+UNFIT = {  # in a name: what breaks a line, and what turns the direction of all that follows
     *("Cc", "Cs", "Zl", "Zp"),
     *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
 }
-
-Problems = list[ImageFolderError]
 
 
 class _Image(NamedTuple):
@@ -70,40 +67,25 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     Without test images, ``params.test_size`` of each class's train images are tested on.
 
     Raises:
-        ImageFolderError: a line for each thing wrong.
+        UserError: a line for each thing wrong.
     """
-    problems: Problems = [
-        _linked(path)
-        for path in (folder, folder / "train", folder / "test")
-        if path.is_symlink()
-    ]
-    paths = {part: _find(folder / part, problems) for part in ("train", "test")}
-    others = [
-        path
-        for path in sorted(folder.glob("[!.]*"), key=lambda path: _natural(path.name))
-        if path.name not in ("train", "test", "README.md") and path.suffix != ".dvc"
-    ]
-    problems += [_misplaced(p, folder / "train") for p in others if _is_image(p.name)]
-    left = [path for path in others if not _is_image(path.name)]
-    _tell(f"{folder}: neither its train nor its test, left out", left)
-    problems += [
-        ImageFolderError.not_utf8(path) for path in misspelt(folder) if not path.is_dir()
-    ]
-    problems += _check_classes(folder, paths)
+    problems = misspelt(folder)
+    paths = _find(folder, problems)
+    _check_classes(folder, paths, problems)
     train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
-    problems += _check_contents(train, test)
-    train, test = (_without_doubles(images) for images in (train, test))
+    _check_contents([*train, *test], problems)
+    train, test = map(_without_doubles, (train, test))
     if not test:
         problems += [
-            ImageFolderError(
-                f"{images[0].path.parent}: one image; without images in {folder / 'test'} "
-                "a class needs two"
-            )
+            f"{images[0].path.parent}: one image; without images in {folder / 'test'} "
+            "a class needs two"
             for images in _by_class(train).values()
             if len(images) == 1
         ]
     if problems:
-        raise ImageFolderError.all(problems)
+        more = len(problems) - MOST_TOLD
+        counted = [f"and {more:,} more"] if more > 0 else []
+        raise UserError(*problems[:MOST_TOLD], *counted)
     if not test:
         train, test = _draw_test(train, params.test_size, params.seed)
         print(
@@ -111,7 +93,7 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
             f"{folder / 'train'} is held out for testing"
         )
     classes = sorted(paths["train"], key=_natural)
-    _tell_rare(folder, classes, train, test)
+    _tell_odd_classes(folder, classes, train, test)
     greys = _greys([*train, *test])
     train_split, test_split = (
         _split(part, classes, params.picture, greys) for part in (train, test)
@@ -119,67 +101,70 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     return train_split, test_split
 
 
-def _find(folder: Path, problems: Problems) -> dict[str, list[Path]]:
-    """Return the paths of the images of each class that has any, in their order."""
-    found: dict[str, list[Path]] = {}
-    spelt: dict[str, str] = {}
-    empty, others = [], []
+def _find(folder: Path, problems: list[str]) -> dict[str, dict[str, list[Path]]]:
+    """Return the images of each class of the train and the test split, in their order."""
+    found: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
+    beside, empty, others = [], [], []
     for root, folders, files in os.walk(folder):
         here = Path(root)
-        folders[:] = sorted(filter(_is_visible, folders), key=_natural)
-        problems += [_linked(here / name) for name in folders if (here / name).is_symlink()]
-        visible = sorted(filter(_is_visible, files), key=_natural)
-        images = [here / name for name in visible if _is_image(name)]
-        others += [here / name for name in visible if not _is_image(name)]
-        if here.parent != folder:
-            problems += [_misplaced(path, folder) for path in images]
+        inner, paths = (
+            [here / name for name in sorted(names, key=_natural) if name[0] != "."]
+            for names in (folders, files)
+        )
+        problems += [
+            f"{path}: a link to a folder, and DVC does not look into it; copy it"
+            for path in (here, *inner)
+            if path.is_symlink()
+        ]
+        if here == folder:
+            beside = [path for path in inner if path.name not in found]
+            inner = [path for path in inner if path.name in found]
+        folders[:] = [path.name for path in inner]  # to look into
+        images = [path for path in paths if path.name.lower().endswith(ENDINGS)]
+        others += [path for path in paths if not path.name.lower().endswith(KNOWN)]
+        if here.parent.parent != folder:
+            expected = f"{folder}/train/CLASS/IMAGE"
+            problems += [
+                f"{path}: in no folder of a class; expected {expected}" for path in images
+            ]
         elif not images:
             empty.append(here)
         else:
             name = unicodedata.normalize("NFC", here.name)  # macOS spells it otherwise
-            if not _is_name(name) or spelt.setdefault(name, here.name) != here.name:
-                why = "the name of a class must be printable"
-                problems.append(ImageFolderError(f"{here}: {why}"))
-            problems += [
-                ImageFolderError(f"{path}: not a regular file")
-                for path in images
-                if not path.is_file()
-            ]
-            found[name] = [path for path in images if path.is_file()]
+            found[here.parent.name].setdefault(name, []).extend(images)
+            if not _is_name(name):
+                problems.append(f"{here}: the name of a class must be printable")
+    _tell(f"{folder}: neither its train nor its test, left out", beside)
     _tell(f"{folder}: no images, left out", empty)
     _tell(f"{folder}: no images by their names, left out", others)
     return found
 
 
-def _check_classes(folder: Path, paths: dict[str, dict[str, list[Path]]]) -> Problems:
-    if not paths["train"]:
-        return [
-            ImageFolderError(
-                f"{folder / 'train'}: no images; each class is a folder of them, "
-                f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
-                "only what Git or DVC tracks)"
-            )
-        ]
-    problems = [
-        ImageFolderError(
-            f"{images[0].parent}: a class of which {folder / 'train'} has no image"
+def _check_classes(
+    folder: Path, paths: dict[str, dict[str, list[Path]]], problems: list[str]
+) -> None:
+    n_class, (least, most) = len(paths["train"]), N_CLASS
+    if not n_class:
+        problems.append(
+            f"{folder / 'train'}: no images; each class is a folder of them, "
+            f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
+            "only what Git or DVC tracks)"
         )
+        return
+    problems += [
+        f"{images[0].parent}: a class of which {folder / 'train'} has no image"
         for name, images in paths["test"].items()
         if name not in paths["train"]
     ]
-    least, most = N_CLASS
-    if not least <= len(paths["train"]) <= most:
-        what = f"{len(paths['train']):,} class" + "es" * (len(paths["train"]) > 1)
-        found = f"{folder / 'train'}: {what} with images"
-        problems.append(ImageFolderError(f"{found}, expected {least} to {most:,}"))
-    return problems
+    if not least <= n_class <= most:
+        found = f"{n_class:,} class" + "es" * (n_class > 1)
+        problems.append(
+            f"{folder / 'train'}: {found} with images, expected {least} to {most:,}"
+        )
 
 
 def _read(
-    folder: Path,
-    paths: dict[str, list[Path]],
-    params: PrepareParams,
-    problems: Problems,
+    folder: Path, paths: dict[str, list[Path]], params: PrepareParams, problems: list[str]
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
     images = []
@@ -198,44 +183,31 @@ def _read(
     return images
 
 
-def _read_image(
-    params: PrepareParams, named: tuple[str, Path]
-) -> _Image | ImageFolderError:
+def _read_image(params: PrepareParams, named: tuple[str, Path]) -> _Image | str:
     """Read an image of a class, or say why it cannot be read."""
     name, path = named
     size = params.height, params.width
     try:
-        picture = open_picture(_read_bytes(path))
+        picture = open_picture(read_file(path))
         content = _hash(f"{picture.size}".encode() + picture.tobytes())
         if is_wide(picture) and params.picture == "scale":
             values = scaled(picture, *size)
             return _Image(path, name, content, values, picture.mode, ends_of(picture))
-        values = image_of(picture, params.picture, *size)
+        return _Image(path, name, content, image_of(picture, params.picture, *size))
     except PictureError as error:
-        return ImageFolderError(f"{path}: {error}")
-    except OSError as error:
-        return ImageFolderError(f"{path}: {error.strerror}")
-    return _Image(path, name, content, values)
+        return f"{path}: {error}"
 
 
-def _read_bytes(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise PictureError.too_long(MAX_BYTES)
-    return path.read_bytes()
-
-
-def _check_contents(train: list[_Image], test: list[_Image]) -> Problems:
+def _check_contents(images: list[_Image], problems: list[str]) -> None:
     """Find pictures that lie in two classes, or in both splits."""
-    problems: Problems = []
     first: dict[str, _Image] = {}
-    for image in (*train, *test):
+    for image in images:
         other = first.setdefault(image.content, image)
         twin = f"{image.path}: the same picture as {other.path}"
         if other.path.parents[1] != image.path.parents[1]:
-            problems.append(ImageFolderError(f"{twin}; remove one of them"))
+            problems.append(f"{twin}; remove one of them")
         elif other.name != image.name:
-            problems.append(ImageFolderError(f"{twin}, of another class; remove one"))
-    return problems
+            problems.append(f"{twin}, of another class; remove one")
 
 
 def _without_doubles(images: list[_Image]) -> list[_Image]:
@@ -266,7 +238,7 @@ def _draw_test(
     return train, [image for image in images if image.path in tested]
 
 
-def _tell_rare(
+def _tell_odd_classes(
     folder: Path, classes: list[str], train: list[_Image], test: list[_Image]
 ) -> None:
     trained, tested = (_by_class(images) for images in (train, test))
@@ -305,8 +277,8 @@ def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys)
     ]
     flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
     _tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
-    images_of_all = torch.from_numpy(np.stack(values))
-    return Split(images_of_all, labels, tuple(classes), picture, greys)
+    stacked = torch.from_numpy(np.stack(values))
+    return Split(stacked, labels, tuple(classes), picture, greys)
 
 
 def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
@@ -314,25 +286,6 @@ def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
     for image in images:
         members[image.name].append(image)
     return members
-
-
-def _linked(path: Path) -> ImageFolderError:
-    why = "a link to a folder, and DVC does not look into it; copy it"
-    return ImageFolderError(f"{path}: {why}")
-
-
-def _misplaced(path: Path, folder: Path) -> ImageFolderError:
-    return ImageFolderError(
-        f"{path}: in no folder of a class; expected {folder}/CLASS/IMAGE"
-    )
-
-
-def _is_visible(name: str) -> bool:
-    return not name.startswith(".")
-
-
-def _is_image(name: str) -> bool:
-    return _is_visible(name) and name.lower().endswith(ENDINGS)
 
 
 _natsorted = natsort_keygen()
@@ -347,10 +300,10 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _tell(what: str, which: Sequence[object], most: int = 5) -> None:
+def _tell(what: str, which: Sequence[object]) -> None:
     """Print what is no fault and may be none that was meant, with the first names."""
     if which:
-        names = ", ".join(map(str, which[:most])) + (", ..." if len(which) > most else "")
+        names = ", ".join(map(str, which[:5])) + ", ..." * (len(which) > 5)
         print(printable(f"{what} ({len(which):,}): {names}"))
 
 
@@ -361,5 +314,5 @@ def _is_name(text: str) -> bool:
     not printable.
     """
     return not any(
-        {unicodedata.category(c), unicodedata.bidirectional(c)} & _UNFIT for c in text
+        {unicodedata.category(c), unicodedata.bidirectional(c)} & UNFIT for c in text
     )

@@ -35,17 +35,15 @@ Numbers were chosen on MNIST's train images and on drawn ones, never on its test
 MNIST's own way: http://yann.lecun.com/exdb/mnist/.
 """
 
-import io
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, TiffTags, UnidentifiedImageError
+from PIL import Image
 from scipy import ndimage
 
-from mnist_lstm.plumbing.errors import PictureError, one_line
+from mnist_lstm.data.decoding import Greys, greys_of, is_wide, levels, scaled
+from mnist_lstm.plumbing.errors import PictureError
 
 LONGEST = 1000  # pixels at which a picture is worked on
 CELLS = 32
@@ -55,70 +53,7 @@ MIN_STANDING_OUT = 4.5  # standard deviations; noise: 2.7, a gradient: 3.5
 DOUBTFUL = 6  # MNIST's train images: 7 or more
 MIN_LINE = 2.0  # pixels of the image
 LEVEL = 0.85
-
-MAX_PIXELS = 64_000_000
-MAX_BYTES = 256 * 2**20  # of a file
-_TOO_BIG = f"more than the {MAX_PIXELS // 10**6} megapixels allowed; scale it down"
 _NO_INK = "nothing to see: no ink that stands out from the paper"
-TILE = 1024  # pixels along a side of what is worked on at once
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "DIB", "TIFF", "PPM")
-DEPTHS = (8, 10, 12, 14, 16)  # bits of a grey, in cameras, scanners and microscopes
-
-_T = Image.Transpose
-_TURNS = {  # by EXIF's number
-    **{2: _T.FLIP_LEFT_RIGHT, 3: _T.ROTATE_180, 4: _T.FLIP_TOP_BOTTOM, 5: _T.TRANSPOSE},
-    **{6: _T.ROTATE_270, 7: _T.TRANSVERSE, 8: _T.ROTATE_90},
-}
-Greys = Mapping[str, Sequence[float]]  # what is black and white in the modes I and F
-
-
-def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarray:
-    """Return ``picture`` as MNIST would hold it: uint8 [height x width], light on dark.
-
-    Raises:
-        PictureError: there is no ink in it.
-    """
-    if is_wide(picture):
-        greys = greys_of(picture.mode, picture)
-        picture = _by_tiles(picture, lambda x: Image.fromarray(levels(x, *greys)))
-    darkness = _darkness(_grey(picture))
-    ink = _ink(darkness)
-    kept = _belonging(ink.where)
-    around = ndimage.binary_dilation(kept, np.ones((3, 3)))
-    values = np.clip((darkness - ink.base) / (ink.level - ink.base), 0, 1) * around
-    return _placed(values, kept, height, width)
-
-
-def open_picture(data: bytes | Image.Image) -> Image.Image:
-    """Decode ``data``, or copy the picture that it is.
-
-    Returns:
-        The first frame, upright, in RGBA; what is wide, in I or F.
-
-    Raises:
-        PictureError: it is empty, no picture, damaged, or larger than ``MAX_PIXELS``.
-    """
-    if not data:
-        raise PictureError("an empty file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its size, and of odd metadata
-            return _decoded(data)
-    except (PictureError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        kind = (
-            "HEIC, which is not read"
-            if isinstance(data, bytes) and b"ftyphei" in data[:16]
-            else ""
-        )
-        kind = kind or "not a picture that can be read"
-        raise PictureError(f"{kind}; save it as PNG, JPEG or WebP") from None
-    except Image.DecompressionBombError:
-        raise PictureError(f"it is {_TOO_BIG}") from None
-    except Exception as error:  # what decoders raise for damaged files is of any type
-        reason = one_line(str(error) or repr(error))
-        raise PictureError(f"damaged picture: {reason}") from None
 
 
 def image_of(
@@ -127,7 +62,7 @@ def image_of(
     """Return ``picture`` as a model reads it: uint8 [height x width].
 
     Args:
-        picture: of any size and mode.
+        picture: of any size, from ``open_picture``.
         how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
         height: rows, L.
         width: values in a row, Q.
@@ -146,186 +81,35 @@ def image_of(
     return levels(values, *known or greys_of(picture.mode, picture))
 
 
-def scaled(picture: Image.Image, height: int, width: int) -> np.ndarray:
-    """Return all of ``picture`` [height x width]: uint8, or float32 of what is wide."""
-    grey = picture.convert("F") if is_wide(picture) else _by_tiles(picture, _on_white)
-    # A picture of that size keeps its greys.
-    return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+def prepare(picture: Image.Image, height: int = 28, width: int = 28) -> np.ndarray:
+    """Return ``picture`` as MNIST would hold it: uint8 [height x width], light on dark.
 
-
-def is_wide(picture: Image.Image) -> bool:
-    """Say whether this has greys of more than 8 bits: whole numbers (I) or others (F)."""
-    return picture.mode in ("I", "F")
-
-
-def greys_of(mode: str, values: Any) -> tuple[float, float]:
-    """Return what is black and what is white where wide pictures hold ``values``.
-
-    Whole numbers are of 8, 10, 12, 14 or 16 bits, the fewest that hold them. In others, and
-    where one is negative, the lowest is black and the highest white.
+    Raises:
+        PictureError: there is no ink in it.
     """
-    lowest, highest = ends_of(values)
-    depths = (2.0**bits - 1 for bits in DEPTHS if highest < 2**bits)
-    if mode == "I" and lowest >= 0 and (white := next(depths, None)):
-        return 0.0, white
-    return lowest, highest
-
-
-def ends_of(values: Any) -> tuple[float, float]:
-    """Return the lowest and the highest of ``values``, a picture or an array."""
-    if isinstance(values, Image.Image):
-        values = np.array(values.getextrema())
-    return float(values.min()), float(values.max())
-
-
-def levels(values: Any, black: float, white: float) -> np.ndarray:
-    """Return ``values`` as uint8: 0 where they are ``black``, 255 where ``white``."""
-    share = (np.asarray(values, np.float32) - black) / (white - black or 1)
-    return np.clip(share * 255 + 0.5, 0, 255).astype(np.uint8)
-
-
-def _decoded(data: bytes | Image.Image) -> Image.Image:
-    Image.init()  # a Pillow may lack some
-    formats = [name for name in FORMATS if name in Image.OPEN]
-    if isinstance(data, Image.Image):
-        picture = data.copy()
-    else:
-        picture = Image.open(io.BytesIO(_essential(data)), formats=formats)
-    if picture.width * picture.height > MAX_PIXELS:
-        size = f"{picture.width:,} x {picture.height:,} pixels are"
-        raise PictureError(f"{size} {_TOO_BIG}")
-    halved = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
-    if picture.format == "TIFF":  # whose EXIF and XMP Pillow reads as it loads it
-        if not isinstance(picture.info.get("xmp", b""), bytes):
-            del picture.info["xmp"]
-        for group in TiffTags.TAGS_V2_GROUPS:
-            picture.getexif().pop(group, None)
-    picture.load()
-    return _plain(_upright(picture), halved)
-
-
-def _essential(data: bytes) -> bytes:
-    """Leave out of a PNG or JPEG what neither makes its pixels nor says which way is up.
-
-    Pillow refuses a whole picture for a comment, profile or resolution that is not whole.
-    """
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"".join(_chunks(data))
-    return b"".join(_segments(data)) if data.startswith(b"\xff\xd8") else data
-
-
-def _chunks(data: bytes) -> Iterator[bytes]:
-    """Yield the parts of a PNG that are needed."""
-    at = 8
-    yield data[:at]
-    while at < len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : end - 4]
-        turns = kind == b"eXIf" or body.startswith(b"XML:com.adobe.xmp")
-        whole = zlib.crc32(kind + body) == int.from_bytes(data[end - 4 : end])
-        if kind[:1].isupper() or kind == b"tRNS" or (turns and whole):
-            yield data[at:end]
-        at = end
-
-
-def _segments(data: bytes) -> Iterator[bytes]:
-    """Yield the parts of a JPEG that are needed."""
-    at = 2
-    yield data[:at]
-    while data[at : at + 1] == b"\xff" and data[at + 1] in (*range(0xE0, 0xF0), 0xFE):
-        end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
-        if data[end : end + 1] != b"\xff":
-            break
-        colours = data[at + 1] in (0xE0, 0xEE) and end - at >= 16  # JFIF and Adobe, whole
-        if colours or data[at + 1] == 0xE1:  # EXIF and XMP
-            yield data[at:end]
-        at = end
-    yield data[at:]
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Turn ``picture`` as its EXIF says, in which nothing else matters."""
-    try:
-        found = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # as of any damaged metadata
-        return picture
-    turn = _TURNS.get(found) if isinstance(found, int) else None
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _plain(picture: Image.Image, halved: bool) -> Image.Image:
-    """Return ``picture`` in RGBA or, where it is wide, in I or F without odd numbers.
-
-    Of colours of 16 bits Pillow keeps the upper 8, so it is told whether they are
-    ``halved``.
-    """
-    if picture.mode == "LAB":
-        picture = picture.getchannel("L")
-    elif picture.mode.startswith("I"):
-        return picture.convert("I")
-    elif picture.mode == "F":
-        parts = (np.asarray(tile) for _, tile in _tiles(picture))
-        usual = (part[np.abs(part) < 1e30] for part in parts)  # not infinite, and no gap
-        ends = [end for part in usual if part.size for end in ends_of(part)] or [0]
-        for place, tile in _tiles(picture):
-            values = np.nan_to_num(np.asarray(tile), nan=min(ends))
-            picture.paste(Image.fromarray(values.clip(min(ends), max(ends))), place)
-        return picture
-    plain = picture.convert("RGBA")
-    if halved and np.asarray(_by_tiles(plain, _on_white)).max() < 64:
-        raise PictureError(
-            "almost black: of colours of 16 bits only the upper 8 are read; save it with 8"
-        )
-    return plain
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    """Return ``picture`` in grey; transparency lies on white."""
-    rgba = picture.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("L")
+    if is_wide(picture):
+        picture = Image.fromarray(levels(picture, *greys_of(picture.mode, picture)))
+    darkness = _darkness(_grey(picture))
+    ink = _ink(darkness)
+    kept = _belonging(ink.where)
+    around = ndimage.binary_dilation(kept, np.ones((3, 3)))
+    values = np.clip((darkness - ink.base) / (ink.level - ink.base), 0, 1) * around
+    return _placed(values, kept, height, width)
 
 
 def _grey(picture: Image.Image) -> np.ndarray:
     """Return float64 [H x W] in [0, 255], at most ``LONGEST`` long."""
-    k = -(-max(picture.size) // LONGEST)
-    grey = np.empty((-(-picture.height // k), -(-picture.width // k)))
-    for (left, top), tile in _tiles(picture, k):
-        part = _averaged(_float_grey(tile), k)
-        grey[top // k :, left // k :][: part.shape[0], : part.shape[1]] = part
-    return grey
-
-
-def _float_grey(picture: Image.Image) -> np.ndarray:
-    rgba = np.asarray(picture.convert("RGBA"))
-    alpha = rgba[..., 3] * (1 / 255)
-    grey = (rgba[..., :3] @ np.array([299.0, 587.0, 114.0])) / 1000
-    return grey * alpha + 255 * (1 - alpha)
-
-
-def _by_tiles(
-    picture: Image.Image, grey: Callable[[Image.Image], Image.Image]
-) -> Image.Image:
-    """Return ``picture`` in 8-bit grey, as ``grey`` makes it of each tile."""
-    whole = Image.new("L", picture.size)
-    for place, tile in _tiles(picture):
-        whole.paste(grey(tile), place)
-    return whole
-
-
-def _tiles(
-    picture: Image.Image, k: int = 1
-) -> Iterator[tuple[tuple[int, int], Image.Image]]:
-    """Cut ``picture`` into tiles of whole blocks of k x k, each with its place.
-
-    In float64, 64 megapixels at once would take 3 GB.
-    """
-    side = k * max(1, TILE // k)
     width, height = picture.size
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            box = (left, top, min(left + side, width), min(top + side, height))
-            yield (left, top), picture.crop(box)
+    k = -(-max(picture.size) // LONGEST)
+    strip = k * max(1, 2**20 // (k * width))  # rows: all of 64 megapixels would take 3 GB
+    parts = []
+    for top in range(0, height, strip):
+        part = picture.crop((0, top, width, min(top + strip, height))).convert("RGBA")
+        rgba = np.asarray(part)
+        alpha = rgba[..., 3] * (1 / 255)
+        grey = (rgba[..., :3] @ np.array([299.0, 587.0, 114.0])) / 1000
+        parts.append(_averaged(grey * alpha + 255 * (1 - alpha), k))
+    return np.concatenate(parts)
 
 
 def _averaged(values: np.ndarray, k: int) -> np.ndarray:

@@ -20,7 +20,7 @@ def read_splits(name: str, folder: Path) -> tuple[Split, Split]:
         folder: with the files that ``datasets.fetch`` wrote.
 
     Raises:
-        UserError: a file that is missing or damaged.
+        UserError: a file that is missing or damaged; torchvision would fetch it unseen.
     """
     if name == "digits":
         return _read_digits()
@@ -101,9 +101,7 @@ def hold_out(
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
         names = ", ".join(train.classes[i] for i in single[:5])
-        more = ", ..." if len(single) > 5 else ""
-        which = f"class {names} has" if len(single) == 1 else f"classes {names}{more} have"
-        fits = f"0, for {which} one train image"
+        fits = f"0 where a class has one train image ({names})"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     heldout = torch.zeros(len(train), dtype=torch.bool)
     if valid_split == "last":

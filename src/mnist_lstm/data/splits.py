@@ -20,7 +20,7 @@ class Split:
     labels: Tensor  # int64 [N] as loaded; each is the place of its name in `classes`
     classes: tuple[str, ...]  # names, no two the same
     picture: str = "mnist"  # how a picture becomes such an image, as prepare.picture says
-    greys: Mapping[str, Sequence[float]] = field(default_factory=dict)  # see picture.Greys
+    greys: Mapping[str, Sequence[float]] = field(default_factory=dict)  # see decoding.Greys
 
     def __len__(self) -> int:
         return len(self.labels)

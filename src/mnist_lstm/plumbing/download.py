@@ -42,13 +42,7 @@ class _Unfit(Exception):  # noqa: N818 - a reason, not an error
 def fetch(
     name: str, sources: list[Source], folder: Path, own_mirror: str | None = None
 ) -> None:
-    """Fetch the files of data set ``name`` into ``folder``.
-
-    Args:
-        name: what messages call the data set.
-        sources: the files.
-        folder: an existing folder.
-        own_mirror: a folder or base URL that holds ``<name>/<file>``; tried first.
+    """Fetch the files of data set ``name`` into ``folder``; see ``datasets.fetch``.
 
     Raises:
         NoMirrorError: each mirror with its reason, and what to do.

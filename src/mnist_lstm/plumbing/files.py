@@ -75,11 +75,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all.
-
-    Raises:
-        OSError: a full disk, a missing permission.
-    """
+    """Write ``data`` to ``path``, whole or not at all; an OSError names the file."""
     try:
         with replacing(path) as beside:
             beside.write_bytes(data)
@@ -88,10 +84,14 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def misspelt(folder: Path) -> list[Path]:
-    """Return what lies in ``folder`` under a name that is not UTF-8."""
-    below = sorted(folder.rglob("*"))
-    return [p for p in below if p.name.encode(errors="ignore").decode() != p.name]
+def misspelt(folder: Path) -> list[str]:
+    """Return a line for each name below ``folder`` that is not UTF-8: DVC names none."""
+    return [
+        f"{path}: DVC reads names in UTF-8 alone; rename it (or all, as "
+        "`convmv -r -f cp437 -t utf8 own` shows, if the ZIP is from Windows)"
+        for path in sorted(folder.rglob("*"))
+        if path.name.encode(errors="ignore").decode() != path.name
+    ]
 
 
 def remove(path: Path) -> None:

@@ -15,8 +15,6 @@ from typing import Any
 
 from mnist_lstm.plumbing.errors import UserError
 
-_LARGE = 2**28  # bytes; a larger file is known by its size and time, a smaller by a hash
-
 _look: Callable[[], dict[str, Any]] = dict  # at nothing, where this is no stage
 _found: dict[str, Any] = {}
 
@@ -79,10 +77,7 @@ def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]
     for path in (path for root in roots for path in (root, *root.rglob("*"))):
         if path.is_file() and not ignored.match_file(path):
             now = path.stat()
-            known = f"{now.st_size} bytes of {now.st_mtime_ns}"
-            if now.st_size <= _LARGE:
-                known = _hash(path, now.st_ino, now.st_ctime_ns)
-            found[str(path)] = known
+            found[str(path)] = _hash(path, now.st_ino, now.st_ctime_ns)
     return found
 
 

@@ -139,17 +139,11 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         advice = "run this from the project's root"
         raise ParamsError(f"{path}: no such file; {advice}") from None
-    except UnicodeDecodeError as error:
-        raise ParamsError(f"{path}: not YAML: {error}") from None
-    values = parse_yaml(text, path)
-    if values is None:  # DVC, which writes it in place, may have been killed
-        advice = f"`git checkout HEAD -- {path}` restores the committed one"
-        raise ParamsError(f"{path}: empty; {advice}")
-    return check_params(values, str(path))
+    return check_params(parse_yaml(text, path), str(path))
 
 
 def check_params(values: object, source: str) -> Params:

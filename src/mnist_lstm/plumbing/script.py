@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -19,10 +19,13 @@ from mnist_lstm.plumbing.environment import IN_TORCHRUN, IS_WORKER
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import alone_in
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = {
+    signal.SIGINT: "interrupted",
+    signal.SIGTERM: "terminated",
+    signal.SIGHUP: "hung up",
+}
 _PARENT = os.getppid()
 _FIRST = not IS_WORKER or os.environ["RANK"] == "0"  # it speaks for all workers
-_SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 # PyTorch has a type for CUDA's own allocator only; these stand in the other messages.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -42,8 +45,7 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
     So is what the system refuses: a full disk, a missing permission, memory. Where a signal
-    ended it, the status is what a shell expects: 130 after Ctrl-C. One process at a time
-    runs a script of a clone.
+    ended it, the status is what a shell expects: 130 after Ctrl-C.
 
     Args:
         main: what to run.
@@ -53,7 +55,8 @@ def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        with _alone() if alone and _FIRST else nullcontext():
+        file = Path(sys.argv[0])  # of a clone: one process at a time runs it there
+        with alone_in(file) if alone and _FIRST and file.is_file() else nullcontext():
             if _is_orphan():
                 raise Stopped(signal.SIGTERM, "DVC, which started this, is gone")
             main()
@@ -127,12 +130,6 @@ def ending_at_once() -> Iterator[None]:
         _handle(before)
 
 
-def _alone() -> AbstractContextManager[None]:
-    """Keep a second process from running the same script of the same clone."""
-    script = Path(sys.argv[0])
-    return alone_in(script) if script.is_file() else nullcontext()
-
-
 def _is_orphan() -> bool:
     """Say whether DVC, which started this, is gone: no one would record what it makes.
 
@@ -170,7 +167,7 @@ def _end(signum: int, _frame: object) -> None:
 
 def said(signum: int) -> str:
     """Return how ``signum`` ended a run, in words."""
-    return _SAID.get(signal.Signals(signum), "hung up")
+    return _ENDING[signal.Signals(signum)]
 
 
 def _line(error: Exception, lower: Sequence[str] = ()) -> str:

@@ -1,11 +1,14 @@
 """Work that several processes share, with the results of one, in its order."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import Pipe, Process
-from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 _FEW = 200  # they are done before a worker has started
 
@@ -24,50 +27,24 @@ def mapped(
     if n_worker == 1 or len(things) < _FEW:
         yield map(function, things)
         return
-    workers, ends = [], []
+    pool = ProcessPoolExecutor(n_worker, initializer=_begin)
     try:
-        for first in range(n_worker):
-            end, its_end = Pipe(duplex=False)
-            share = things[first::n_worker]
-            worker = Process(target=_work, args=(function, share, its_end, end))
-            worker.start()
-            workers.append(worker)
-            its_end.close()  # or the next worker would hold it, too, and hide its death
-            ends.append(end)
-        yield (_receive(ends[i % n_worker]) for i in range(len(things)))
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.join()
-
-
-class _Raised(NamedTuple):
-    """What a worker's function raised; an error that it returned is a result."""
-
-    error: Exception
-
-
-def _work(
-    function: Callable, share: Sequence, connection: Connection, parents: Connection
-) -> None:
-    """Send ``function`` of each of ``share``; or what it raises, and end."""
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_IGN)  # the parent heeds them
-    parents.close()  # who sends into a pipe that no one reads is told
-    try:
-        for thing in share:
-            connection.send(function(thing))
-    except BrokenPipeError:
-        pass  # the parent is gone
-    except Exception as error:
-        connection.send(_Raised(error))
-
-
-def _receive(connection: Connection) -> Any:
-    try:
-        found = connection.recv()
-    except EOFError:
+        yield pool.map(function, things, chunksize=4)
+    except BrokenProcessPool:
         raise MemoryError from None
-    if isinstance(found, _Raised):
-        raise found.error
-    return found
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """Leave signals to the parent, and end with it; a pool's worker would not notice."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
