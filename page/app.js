@@ -14,7 +14,8 @@ class App {
     const { classes, height, width } = data;
     Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0, pointsRead: -1 });
     this.turn = 0; // of the reading: one that is begun later ends it
-    this.model = new LSTM(data.model, data.weights);
+    const Computed = MODELS[data.model.name];
+    this.model = Computed && new Computed(data.model, data.weights);
     this.reading = new Reading(classes, height, width);
     this.paper = new Paper($("paper"), (done) => this.drawn(done));
     this.describe();
@@ -112,8 +113,9 @@ class App {
     this.answer(done);
   }
 
-  // Read greys 0 to 255 of [height x width], or nothing.
-  read(image) {
+  // Read greys 0 to 255 of [height x width], or nothing; `beliefs` are those of a model that
+  // is not computed here.
+  read(image, beliefs = []) {
     const { height, width } = this.data;
     this.pointsRead = -1; // of the strokes, unless it is they
     $("said").textContent = ""; // of what was read before
@@ -124,6 +126,10 @@ class App {
     $("undo").disabled = $("clear").disabled = this.paper.empty;
     if (!image) {
       this.reading.reset();
+      return;
+    }
+    if (!this.model) { // a test image, which it read before
+      this.reading.show(image, beliefs);
       return;
     }
     const rows = Array.from({ length: height }, (_, i) =>
@@ -166,12 +172,13 @@ class App {
     this.label = example.actual;
     this.say("");
     this.mark(example);
-    this.read(pixels);
+    this.read(pixels, example.beliefs);
     this.answer(true);
   }
 
   // Read a picture of a file.
   async open(file) {
+    if (!this.model) return;
     const turn = this.begin();
     let found, bitmap;
     try {
@@ -249,7 +256,16 @@ class App {
     const number = (n) => n.toLocaleString("en");
     const digits = this.classes.every((name) => /^\d$/.test(name));
     this.noun = digits ? "digit" : "picture";
-    document.title = `Draw a ${this.noun} and watch an LSTM read it`;
+    const live = Boolean(this.model);
+    document.title = `${live ? `Draw a ${this.noun} and watch` : "Watch"} ${data.called} read it`;
+    for (const place of document.querySelectorAll("[data-called]")) place.textContent = data.called;
+    for (const place of document.querySelectorAll("[data-model]")) {
+      place.hidden = (place.dataset.model === "lstm") !== (data.model.name === "lstm");
+    }
+    for (const place of document.querySelectorAll("[data-live]")) place.hidden = !live;
+    for (const place of document.querySelectorAll("[data-played]")) place.hidden = live;
+    document.body.classList.toggle("played", !live);
+    $("paper").tabIndex = live ? 0 : -1;
     for (const place of document.querySelectorAll("[data-noun]")) place.textContent = this.noun;
     for (const place of document.querySelectorAll("[data-digits]")) place.hidden = !digits;
     for (const place of document.querySelectorAll("[data-picture]")) {

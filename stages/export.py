@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from mnist_lstm.data.splits import Split, load_split, split_paths, to_input
 from mnist_lstm.export import page
@@ -25,6 +26,7 @@ from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import read_predictions
 
 MODELS = Path("models")
+PAGE = Path("page")
 N_EXAMPLE = 10
 N_MISTAKE = 10
 N_CHECKED = 1000  # images on which float16 is compared with float32
@@ -56,7 +58,7 @@ def main() -> None:
         predictions=table,
     )
     data = page_data(model, splits["train"], test, table, facts)
-    write_bytes(MODELS / "page.html", page.assemble(Path("page"), data))
+    write_bytes(MODELS / "page.html", page.assemble(PAGE, data))
     save_onnx(model, MODELS / "model.onnx")
     write_bytes(MODELS / "README.md", model_card(facts).encode())
 
@@ -74,26 +76,35 @@ def page_data(
     one_of_each = right.groupby("actual").head(1).sort_values("actual")[:N_EXAMPLE]
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
     _, height, width = test.images.shape
-    return {
+    live = (PAGE / f"{model.params.name}.js").exists()  # the page computes it
+    sizes = model.params.model_dump(include={"name", "hdim", "n_layer", "xdim", "ydim"})
+    data = {
         "accuracy": facts.metrics["test"]["accuracy"],
+        "called": model.called,
         "classes": test.classes,
         "dark": page.is_dark(train.images),
-        "examples": images(test, one_of_each),
+        "examples": images(model, test, one_of_each, live),
         "height": height,
-        "mistakes": images(test, confident),
-        "model": model.params.model_dump(include={"hdim", "n_layer", "xdim", "ydim"}),
+        "mistakes": images(model, test, confident, live),
+        "model": sizes,
         "n_test": len(test),
         "n_wrong": len(wrong),
         "picture": test.picture,
         "parameters": facts.n_parameter,
-        "weights": page.encode_weights(model, to_input(test.images[:N_CHECKED])),
         "width": width,
     }
+    if live:
+        checked = to_input(test.images[:N_CHECKED])
+        data["weights"] = page.encode_weights(model, checked)
+    return data
 
 
-def images(test: Split, rows: pd.DataFrame) -> list[dict]:
-    """Return the images of ``rows``, with what they are and what they are taken for."""
-    return [
+def images(model: Model, test: Split, rows: pd.DataFrame, live: bool) -> list[dict]:
+    """Return the images of ``rows``, with what they are and what they are taken for.
+
+    Where the page is not ``live``, they bring the probabilities after each row along.
+    """
+    found = [
         {
             "actual": int(row.actual),
             "pixels": page.encode_image(test.images[row.Index]),
@@ -101,6 +112,12 @@ def images(test: Split, rows: pd.DataFrame) -> list[dict]:
         }
         for row in rows.itertuples()
     ]
+    for i, image in zip(rows.index, found, strict=True):
+        if not live:
+            with torch.inference_mode():
+                p = model.read(to_input(test.images[i : i + 1]))[0].softmax(1)
+            image["beliefs"] = p.double().round(decimals=4).tolist()
+    return found
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def test_a_model_of_default_size_is_read_as_by_pytorch(show, built, tmp_path):
     data = data_of(exported(built))
     data["weights"] = page.encode_weights(model, to_input(images))
     assert data["weights"]["type"] == "float16"
-    data["model"] = {"hdim": 256, "n_layer": 2, "xdim": 28, "ydim": 10}
+    data["model"] = {"name": "lstm", "hdim": 256, "n_layer": 2, "xdim": 28, "ydim": 10}
     assert_reads_alike(show(write_page(tmp_path, data)), model, images)
 
 

@@ -31,7 +31,7 @@ def data_of(path):
 def write_page(folder, data, model=None, **changes):
     """Write a page of ``data``, with another ``model`` if there is one; return its path."""
     if model:
-        sizes = model.params.model_dump(include={"hdim", "n_layer", "xdim", "ydim"})
+        sizes = model.params.model_dump(include={"name", "hdim", "n_layer", "xdim", "ydim"})
         weights = page.encode_weights(model, torch.zeros(1, 28, 28))
         data = data | {"model": sizes, "weights": weights}
     path = folder / "page.html"
