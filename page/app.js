@@ -269,7 +269,7 @@ class App {
     for (const place of document.querySelectorAll("[data-noun]")) place.textContent = this.noun;
     for (const place of document.querySelectorAll("[data-digits]")) place.hidden = !digits;
     for (const place of document.querySelectorAll("[data-picture]")) {
-      place.hidden = place.dataset.picture !== data.picture;
+      place.hidden = !live || place.dataset.picture !== data.picture;
     }
     if (data.picture === "scale") { // what is drawn is read with its colours
       $("paper").parentElement.classList.add(data.dark ? "dark" : "light");

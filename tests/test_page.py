@@ -14,6 +14,7 @@ from PIL import Image
 from defaults import DEFAULT, DIGITS, model_params
 from mnist_lstm.data.splits import to_input
 from mnist_lstm.export import page
+from mnist_lstm.models.base import make_model
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.params import ModelParams
 from webpage import (
@@ -263,3 +264,14 @@ def test_no_request_can_leave_it(browser, built):
             assert tab.evaluate(ask, f"{address}/fetch") == 1
         server.shutdown()
     assert [path for path in asked if path != "/favicon.ico"] == ["/other", "/fetch"]
+
+
+def test_a_gru_is_read_as_by_pytorch(show, built, tmp_path):
+    torch.manual_seed(0)
+    model = make_model(model_params(name="gru", hdim=32, n_layer=2)).eval()
+    with torch.no_grad():
+        for values in model.parameters():
+            values.mul_(3)  # as large as those of a trained one
+    _, images = load(built, n=40)
+    path = write_page(tmp_path, data_of(exported(built)), model, called=model.called)
+    assert_reads_alike(show(path), model, images)

@@ -120,7 +120,7 @@ def test_what_is_no_model_or_cannot_be_written_is_one_line(run, split, album):
     for arguments, reason in {
         ("--model", "none"): "none: no model there; `make repro` trains one",
         ("--model", "test.safetensors"): "test.safetensors: not a model; the stage `train`",
-        ("--model", "notes.txt"): "notes.txt: damaged, or no safetensors file",
+        ("--model", "notes.txt"): "notes.txt: damaged, or not a file of the stage `train`",
         ("--show", "folder"): "folder: ",
     }.items():
         status, _, (line,) = run(*arguments, "three.png")
