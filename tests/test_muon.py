@@ -82,8 +82,9 @@ def test_bfloat16_is_for_wide_matrices_of_a_model_that_computes_in_it(monkeypatc
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_is_pytorchs(precision, monkeypatch):
-    runs = {"first": (CONVERGING,) * 6, "second": (CONVERGING,) * 6}
-    monkeypatch.setattr(muon, "orthogonalize", partial(orthogonalize, **runs))
+    six = (CONVERGING,) * 6
+    by_six = partial(orthogonalize, first=six, second=six)
+    monkeypatch.setattr(muon, "orthogonalize", by_six)
     params = train_params(
         optimizer="muon", lr=0.01, muon_lr=0.05, momentum=0.8, weight_decay=0.1
     )
