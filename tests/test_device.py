@@ -155,7 +155,7 @@ def test_training_is_right_whatever_openmp_and_onednn_are_told():
         ("fp32", {"OMP_THREAD_LIMIT": "1"}),
         ("fp32", {"OMP_MAX_ACTIVE_LEVELS": "0"}),
         ("fp32", {"OMP_NUM_THREADS": "1", "OMP_DYNAMIC": "true"}),
-        ("auto", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+        ("auto", {"OMP_NUM_THREADS": "1", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
     ]
     runs = [
         subprocess.Popen(

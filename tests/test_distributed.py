@@ -292,6 +292,7 @@ def start_hosts(*projects):
     ]
 
 
+@pytest.mark.long
 def test_two_hosts_write_the_bytes_of_one(project, whole, tmp_path):
     other = project.copy(tmp_path / "other host")
     for process in start_hosts(project, other):
