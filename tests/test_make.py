@@ -362,28 +362,33 @@ def in_use(project, process):
     project.set_params({"plot": {"seed": 1}})
 
 
-@pytest.mark.parametrize("command", [["true"], ["sleep", "60"]])
 @pytest.mark.long
-def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy, command):
-    """Nobody has waited for it, or another program has its number now."""
-    with subprocess.Popen(command) as process:
-        if command == ["true"]:
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy):
+    """Nobody has waited for it."""
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         in_use(copy, process)
         output = copy.run("tools/repro")
-        process.kill()
     assert ".dvc/tmp/rwlock named processes of DVC that are gone" in output
     assert ran(output) == ["plot"]
 
 
-def test_a_live_dvc_keeps_what_it_uses(copy):
-    code = [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]
-    with subprocess.Popen(code) as process:
+def test_a_live_dvc_keeps_what_it_uses_and_another_program_with_its_number_does_not(
+    copy, monkeypatch
+):
+    monkeypatch.chdir(copy.path)
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen([*sleep, "dvc", "repro"]) as process:
         in_use(copy, process)
         output = copy.run("tools/repro", ok=False)
         process.kill()
     assert "is busy, it is being blocked by" in output
     assert "gone" not in output
+    with subprocess.Popen(sleep) as process:
+        in_use(copy, process)
+        (said,) = repair.repair_in_use()
+        process.kill()
+    assert "named processes of DVC that are gone" in said
 
 
 def test_the_one_command_of_the_guarantees_and_a_merge_conflict(copy):
