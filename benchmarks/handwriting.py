@@ -10,7 +10,6 @@ names the others. The fonts are yours; nothing was tuned on these pictures.
 import argparse
 import functools
 import io
-import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from mnist_lstm.data.splits import to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing import script
 from mnist_lstm.predict import MODEL, load
-from strokes import DIGITS, PAPER, draw
+from strokes import DIGITS, MIDDLE, draw, turn
 
 N_PHOTO = 3  # of each digit in each font
 N_DRAWING = 30  # of each digit
@@ -65,14 +64,10 @@ def misread(model: Model, make: Callable[[int, int], bytes], n: int) -> Counter[
 def drawing(digit: int, seed: int) -> bytes:
     """Return a PNG: ``digit`` in black on white; each ``seed`` draws in its own way."""
     generator = np.random.default_rng([seed, digit])
-    turn = math.radians(generator.uniform(-10, 10))
+    rotation = turn(generator.uniform(-10, 10))
     slant, wide, pen = generator.uniform([-0.3, 0.7, 12], [0.3, 1.1, 30])
-    rotation = np.array(
-        [[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]
-    )
     shape = rotation @ [[wide, slant], [0, 1]]
-    centre = PAPER / 2
-    strokes = [(np.array(s) - centre) @ shape.T + centre for s in DIGITS[digit]]
+    strokes = [(np.array(s) - MIDDLE) @ shape.T + MIDDLE for s in DIGITS[digit]]
     data = io.BytesIO()
     draw(strokes, pen).save(data, "PNG")
     return data.getvalue()
@@ -84,8 +79,8 @@ def photo(digit: int, seed: int, font: Path) -> bytes:
     face = ImageFont.truetype(str(font), 420)
     paper = Image.new("L", (900, 900), 0)
     ImageDraw.Draw(paper).text((450, 450), str(digit), 255, face, anchor="mm")
-    turn = generator.uniform(-8, 8)
-    ink = np.asarray(paper.rotate(turn, Image.Resampling.BICUBIC)) / 255
+    angle = generator.uniform(-8, 8)
+    ink = np.asarray(paper.rotate(angle, Image.Resampling.BICUBIC)) / 255
     y, x = np.mgrid[:900, :900]
     light = 230 - 0.06 * x - 0.04 * y
     light *= 1 - 0.45 / (1 + np.exp((x - 0.6 * y - generator.uniform(100, 500)) / 40))

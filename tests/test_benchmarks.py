@@ -2,14 +2,12 @@
 
 import csv
 import gzip
-import json
 import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
@@ -227,38 +225,6 @@ def test_the_commit_of_a_record_has_its_recipe_and_the_defaults(record, tmp_path
     known = Params.model_validate({k: v | there.get(k, {}) for k, v in DEFAULT.items()})
     words = recipes.read_recipe(recipe) + ["data.name=digits"] * (record.recipe == "digits")
     assert record.params == recipes.in_full(recipes.override(known, words))
-
-
-def frame(columns, *rows):
-    return pd.DataFrame(rows, columns=columns.split())
-
-
-def test_a_record_is_told_by_its_runs_on_the_test_split():
-    kind = ("fast", "train.epoch_size=70")
-    runs = frame(
-        "recipe params split images epochs accuracy seconds machine",
-        *((*kind, "test", 100, 2, 0.97 + i / 100, 30 + i, "cpu") for i in range(3)),
-        (*kind, "valid", 90, 2, 0.5, 1, "gpu"),
-        ("fast", "train.epoch_size=0", "test", 100, 2, 0.5, 1, "gpu"),
-    )
-    columns = "recipe params date of_notebook commit change"
-    record = frame(columns, (*kind, "2026-01-01", "0.11", "aaaaaaa", "few"))
-    assert list(recipes.record_row(record.iloc[0], runs).values()) == [
-        *("`fast`", "98.00% ± 1.00", "95.52 to 100.48%", 3, "140", "31 s", "0.11", "cpu"),
-        *("2026-01-01", "aaaaaaa", "few"),
-    ]
-
-
-def test_the_table_of_a_gpu_rounds_no_second_away_and_tells_its_memory_and_tf32():
-    result = json.loads((speed.RESULTS / "speed-cpu-avx512-2core.json").read_text())
-    result["project"]["train"] = {"median": 0.1234, "least": 0.1198, "most": 0.1301}
-    result["project"]["precision"] = "fp32 as TF32"
-    for way, used in (("notebook", 800), ("project", 600)):
-        result[way]["peak_device_memory_mb"] = used
-    table = speed.table(result)
-    assert "| 0.123 (0.12-0.13) |" in table
-    assert "| peak memory of the GPU, MB | 800 | 600 | 0.75 |" in table
-    assert " In fp32 as TF32 this project trains " in table
 
 
 def test_what_is_misread_is_counted_and_told():

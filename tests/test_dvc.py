@@ -145,13 +145,6 @@ def test_a_model_that_does_not_fit_the_data_is_refused_before_training(copy):
     assert copy.git("status", "--porcelain") == " M params.yaml\n"
 
 
-def test_a_misspelt_key_is_refused(copy):
-    copy.set_params({"model": {"hidm": 64}})
-    assert "model.hidm is not a parameter, got 64 (did you mean model.hdim?)" in copy.dvc(
-        "repro", ok=False
-    )
-
-
 @pytest.mark.long
 def test_what_one_clone_pushes_another_pulls(built, tmp_path):
     owner = built.copy(tmp_path / "owner")

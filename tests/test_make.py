@@ -6,18 +6,15 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-import repair
 from defaults import DEFAULT, TINY
 from sandbox import create, ran
 
 THREADS = str(os.cpu_count())
-REPAIR = ("bash", "-c", "python tools/repair.py </dev/null")
 
 
 @pytest.fixture
@@ -194,211 +191,12 @@ def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
     assert "ERROR" not in output
 
 
-def cut(path):
-    """Leave what can be read to the middle of a word."""
-    content = path.read_bytes()
-    path.write_bytes(content[: content.index(b"md5: ", len(content) // 2) + 2])
-
-
-def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(built, copy):
-    """DVC writes both in place, and refuses to run where it finds half of one."""
-    cut(copy.path / "dvc.lock")
-    (copy.path / ".dvc/tmp/rwlock").write_text('{"write": {"data')
-    output = copy.run("tools/repro")
-    assert "dvc.lock was unreadable, as after a kill; this goes on from the comm" in output
-    assert ".dvc/tmp/rwlock was unreadable" in output
-    assert ran(output) == []
-    lock = (built.path / "dvc.lock").read_bytes()
-    assert (copy.path / "dvc.lock").read_bytes() == lock
-    copy.git("rm", "--quiet", "--cached", "dvc.lock")
-    copy.git("commit", "--quiet", "--message", "No lock")
-    cut(copy.path / "dvc.lock")
-    output = copy.run("tools/repro")
-    assert "this begins anew" in output
-    assert ran(output) == []
-    assert (copy.path / "dvc.lock").read_bytes() == lock
-
-
-LEFT = [b"", b"\0" * 99, b"\xff", b"[" * 99, b"- 1"]
-
-
-def test_what_a_disk_left_of_dvcs_own_files_is_put_right(copy, monkeypatch):
-    monkeypatch.chdir(copy.path)
-    monkeypatch.setattr("repair.time.sleep", lambda _: None)
-    whole = repair.LOCK.read_bytes()
-    for left in LEFT:
-        for file, mend in (
-            (repair.LOCK, repair.repair_lock),
-            (repair.IN_USE, repair.repair_in_use),
-        ):
-            file.write_bytes(left)
-            assert mend()[0].startswith(f"{file} was unreadable"), (file, left)
-            aside = copy.path / f".dvc/tmp/unreadable-{file.name}"
-            assert aside.read_bytes() == left
-            assert mend() == []
-        assert repair.LOCK.read_bytes() == whole
-
-
-def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
-    (copy.path / "dvc.lock").write_bytes(b"")
-    code = "from dvc.repo import Repo\nwith Repo().lock: print('writing'), input()"
-    writing = [sys.executable, "-uc", code, "dvc", "repro"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(writing, cwd=copy.path, **pipes) as process:
-        process.stdout.readline()
-        assert copy.run(*REPAIR, ok=False) == ""
-        process.stdin.close()
-    assert (copy.path / "dvc.lock").read_bytes() == b""
-    assert "was unreadable" in copy.run(*REPAIR)
-
-
-def test_what_git_is_just_writing_is_looked_at_twice(copy, monkeypatch):
-    monkeypatch.chdir(copy.path)
-    repair.LOCK.write_bytes(b"")
-
-    def wait(seconds):
-        if seconds:  # Git, which holds no lock of DVC, is done meanwhile
-            copy.git("restore", "dvc.lock")
-
-    monkeypatch.setattr("repair.time.sleep", wait)
-    assert repair.repair_lock() == []
-
-
-def model_in_cache(project):
-    """Return the path of the model in DVC's cache."""
-    lock = yaml.safe_load(project.text("dvc.lock"))
-    md5 = lock["stages"]["train"]["outs"][0]["md5"]
-    return project.path / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
-
-
-def cut_in_cache(project):
-    """Cut the model in DVC's cache, read-only as it is, and put it in its place."""
-    path = model_in_cache(project)
-    whole = path.read_bytes()
-    path.chmod(0o644)
-    path.write_bytes(whole[:8000])
-    path.chmod(0o444)
-    (project.path / "models/model.safetensors").unlink()
-    project.dvc("checkout")
-    assert (project.path / "models/model.safetensors").stat().st_size == 8000
-    assert "up to date" in project.dvc("repro")  # DVC takes it for whole
-    return whole
-
-
-def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
-    """By `make repro`, and by plain DVC after the commands that the guarantees name."""
-    text = Path("docs/guarantees.md").read_text()
-    commands = re.findall(
-        r"`(chmod -R u\+w \.dvc/cache/files|rm -r \.dvc/cache/runs)`", text
-    )
-    assert len(commands) == 2
-    whole = cut_in_cache(copy)
-    output = copy.run("tools/repro")
-    assert f"{model_in_cache(copy)} was damaged; it is gone" in output
-    assert ran(output) == ["train"]
-    assert model_in_cache(copy).read_bytes() == whole
-    assert copy.git("status", "--porcelain") == ""
-    cut_in_cache(copy)
-    for command in commands:
-        copy.run("bash", "-c", command)
-    assert ran(copy.dvc("repro")) == ["train"]
-    assert (copy.path / "models/model.safetensors").read_bytes() == whole
-
-
-@pytest.mark.long
-def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
-    path = model_in_cache(copy)
-    whole = path.read_bytes()
-    path.chmod(0o644)
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    path.chmod(0o444)
-    (copy.path / "models/model.safetensors").unlink()
-    copy.set_params({"plot": {"seed": 1}})
-    output = copy.run("tools/repro")
-    assert "error: models/model.safetensors: damaged: it does not match its own" in output
-    assert ran(output) == ["plot", "train", "plot"]
-    assert path.read_bytes() == whole
-
-
-def notes_of(project, stage):
-    """Return DVC's notes of the runs of ``stage``."""
-    notes = (project.path / ".dvc/cache/runs").glob("*/*/*")
-    return [path for path in notes if f"stages/{stage}.py" in path.read_text()]
-
-
-def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy):
-    (run,) = notes_of(copy, "describe")
-    run.write_text(run.read_text().partition("outs:")[0])
-    (copy.path / "dvc.lock").unlink()
-    output = copy.run("tools/repro")
-    assert "ERROR: failed to reproduce 'describe': " in output
-    assert f"{run} was damaged; it is gone, and what made it runs again" in output
-    assert ran(output) == ["describe"]
-    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
-
-
-def test_a_note_of_a_run_that_is_gone_leaves_no_folder(copy):
-    (run,) = notes_of(copy, "describe")
-    run.unlink()
-    cache = copy.path / ".dvc/cache"
-    (said,) = repair.repair_cache(cache / "files/md5", cache / "runs")
-    assert said.startswith(f"{run.parent} was damaged")
-    assert not run.parent.exists()
-
-
 def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
     missing = str(copy.path / "missing")
     copy.set_params({"train": {"lr": -1}})
     output = copy.run("tools/repro", TMPDIR=missing, ok=False)
     assert "warning: nothing can be written to TMPDIR" in output
     assert "train.lr must be" in output
-
-
-def in_use(project, process):
-    """Note, as DVC does, that ``process`` writes a figure; change what it is made from."""
-    info = {"pid": process.pid, "cmd": "dvc repro"}
-    path = project.path / ".dvc/tmp/rwlock"
-    path.write_text(json.dumps({"write": {str(project.path / "plots/samples.png"): info}}))
-    project.set_params({"plot": {"seed": 1}})
-
-
-@pytest.mark.parametrize("command", [["true"], ["sleep", "60"]])
-@pytest.mark.long
-def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy, command):
-    """Nobody has waited for it, or another program has its number now."""
-    with subprocess.Popen(command) as process:
-        if command == ["true"]:
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        in_use(copy, process)
-        output = copy.run("tools/repro")
-        process.kill()
-    assert ".dvc/tmp/rwlock named processes of DVC that are gone" in output
-    assert ran(output) == ["plot"]
-
-
-def test_a_live_dvc_keeps_what_it_uses(copy):
-    code = [sys.executable, "-c", "import time; time.sleep(60)", "dvc", "repro"]
-    with subprocess.Popen(code) as process:
-        in_use(copy, process)
-        output = copy.run("tools/repro", ok=False)
-        process.kill()
-    assert "is busy, it is being blocked by" in output
-    assert "gone" not in output
-
-
-def test_the_one_command_of_the_guarantees_and_a_merge_conflict(copy):
-    """The command makes plain DVC run again; a conflict is left to the user."""
-    (command,) = re.findall(
-        r"`(git checkout HEAD -- dvc\.lock)`", Path("docs/guarantees.md").read_text()
-    )
-    path = copy.path / "dvc.lock"
-    conflict = f"<<<<<<< HEAD\n{path.read_text()}=======\n>>>>>>> other\n"
-    path.write_text(conflict)
-    assert "unreadable" not in copy.run("tools/repro", ok=False)
-    assert path.read_text() == conflict
-    cut(path)
-    copy.run("bash", "-c", command)
-    assert ran(copy.dvc("repro")) == []
 
 
 def test_a_lock_that_a_dead_git_left_is_told_with_the_way_out(copy):

@@ -1,7 +1,6 @@
 """`tools/sweep.py`: real Ray, real DVC, GPUs that are none, and things that die."""
 
 import importlib
-import json
 import os
 import re
 import runpy
@@ -11,60 +10,15 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from defaults import TINY
 from mnist_lstm.plumbing.errors import UserError
-from sandbox import Sandbox, create
-
-SWEEP = ("python", "tools/sweep.py", "-S", "prepare.valid_size=100", "-S")
-# Two stages in the place of seven, run by the real DVC; $PROBE is a folder of the test.
-PIPELINE = """
-stages:
-  download:
-    cmd: python probe.py download
-    params: [data.name]
-    outs: [data/raw]
-  train:
-    cmd: exec python probe.py train
-    deps: [data/raw, probe.py]
-    params: [model.hdim, train.seed, train.lr, prepare.valid_size]
-    outs: [models/model.txt]
-    metrics:
-      - metrics/evaluate.json: {cache: false}
-"""
-PROBE = """
-import json, os, sys, time
-from pathlib import Path
-from ruamel.yaml import YAML
-
-params = YAML(typ="safe").load(Path("params.yaml"))
-probe = Path(os.environ["PROBE"])
-hdim = params["model"]["hdim"]
-if sys.argv[1] == "download":
-    Path("data/raw").mkdir(parents=True)
-    Path("data/raw/data.txt").write_text(params["data"]["name"])
-else:
-    with (probe / "trials").open("a") as file:
-        print(hdim, os.environ.get("CUDA_VISIBLE_DEVICES"), file=file)
-    if hdim == 13:
-        sys.exit("error: 13 is unlucky")
-    if hdim == 77:
-        (probe / "new").write_text(str(os.getpid()))
-        (probe / "new").rename(probe / "waits")
-        while not (probe / "go").exists():
-            time.sleep(0.1)
-    Path("models").mkdir(exist_ok=True)
-    Path("models/model.txt").write_text(f"model of {hdim}")
-    Path("metrics").mkdir(exist_ok=True)
-    scores = {"valid": {"accuracy": hdim / 1000}, "test": {"accuracy": 1 - hdim / 1000}}
-    Path("metrics/evaluate.json").write_text(json.dumps(scores))
-"""
+from sandbox import Sandbox
+from sweeping import SWEEP, add_remotes, create_short, refs, table, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +37,7 @@ def probe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     """The project with a pipeline of seconds; only to be read."""
-    project = create(
-        tmp_path_factory.mktemp("short") / "project", TINY | {"data": {"name": "digits"}}
-    )
-    (project.path / "dvc.yaml").write_text(PIPELINE)
-    (project.path / "probe.py").write_text(PROBE)
-    project.commit("A short pipeline")
-    return project
+    return create_short(tmp_path_factory.mktemp("short") / "project")
 
 
 @pytest.fixture
@@ -125,34 +73,6 @@ def ray(sweep, probe):
     node.stdout.close()
     node.wait()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def table(project):
-    """Return the experiments of `dvc exp show` by their names."""
-    shown = json.loads(project.dvc("exp", "show", "--json"))
-    found = [e for rev in shown for e in rev["experiments"] or []]
-    return {e["revs"][0]["name"]: e["revs"][0]["data"] for e in found}
-
-
-def refs(project):
-    return project.git("for-each-ref", "refs/exps")
-
-
-def add_remotes(project, folder):
-    """Give ``project`` a Git and a DVC remote in ``folder``; return the Git remote."""
-    remote = str(folder / "there.git")
-    project.git("init", "--quiet", "--bare", remote)
-    project.git("remote", "add", "origin", remote)
-    project.dvc("remote", "add", "--default", "store", str(folder / "there.dvc"))
-    project.commit("Remotes")
-    return remote
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.mark.long
@@ -355,51 +275,3 @@ def test_without_ray_it_says_how_to_install_it(sweep, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SystemExit, match=r"^error: ray: `make scale` installs"):
         runpy.run_path(sweep.__file__)
-
-
-# What the pages show.
-
-
-def shown(page, mark):
-    """Return the first block of commands after ``mark`` in ``page``."""
-    return Path(page).read_text().partition(mark)[2].split("```bash\n")[1].split("\n```")[0]
-
-
-@pytest.mark.slow
-def test_a_newcomer_sees_a_sweep_of_four_come_back(sweep, tmp_path):
-    """The README's own command, with the real stages, on `digits` and for two epochs."""
-    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
-    lines = shown("README.md", "<!-- sweep -->").splitlines()
-    (line,) = [line for line in lines if line.startswith("python tools/sweep.py")]
-    fit = line.replace("=16,32,64,128", "=4,8,12,16").replace("=5000", "=200")
-    output = project.run("bash", "-c", fit)
-    assert output.count("valid.accuracy 0.") == 4
-    project.dvc("exp", "apply", re.search(r"dvc exp apply (\S+)", output)[1])
-    assert (project.path / "models/page.html").exists()
-
-
-@pytest.mark.slow
-def test_the_line_that_pins_gpus_to_the_workers_of_dvcs_queue(project, tmp_path):
-    line = shown("docs/sweeps.md", "## DVC's queue")
-    project.dvc("exp", "run", "--queue", "-S", "train.seed=range(1,13)")
-    project.run("bash", "-c", line, PROBE=str(tmp_path))
-    wait_for(lambda: not re.search("Queued|Running", project.dvc("queue", "status")), 300)
-    assert len(re.findall(" Success", project.dvc("queue", "status"))) == 12
-    seen = {line.split()[1] for line in (tmp_path / "trials").read_text().splitlines()}
-    assert seen == {"0", "1", "2", "3"}
-
-
-@pytest.mark.long
-def test_a_job_of_slurms_array_pushes_its_experiment(project, tmp_path):
-    """Its body, with what Slurm sets; the array itself is Slurm's."""
-    add_remotes(project, tmp_path)
-    project.git("push", "--quiet", "--set-upstream", "origin", "main")
-    job = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "PROBE": str(tmp_path)}
-    job |= {"SLURM_SUBMIT_DIR": str(project.path)}
-    project.run("bash", "runs/slurm.sh", **job)
-    project.dvc("exp", "pull", "origin")
-    ((name, found),) = table(project).items()
-    assert name == "slurm-7-2"
-    assert found["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
-    output = project.run("bash", "runs/slurm.sh", ok=False, **job)
-    assert "No experiments to push" in output  # nor is that a success

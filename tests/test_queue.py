@@ -1,0 +1,61 @@
+"""What the pages show of sweeps: the README's own, DVC's queue and Slurm's array."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from defaults import TINY
+from sandbox import create
+from sweeping import add_remotes, create_short, table, wait_for
+
+
+@pytest.fixture
+def project(tmp_path):
+    return create_short(tmp_path / "project")
+
+
+def shown(page, mark):
+    """Return the first block of commands after ``mark`` in ``page``."""
+    return Path(page).read_text().partition(mark)[2].split("```bash\n")[1].split("\n```")[0]
+
+
+@pytest.mark.slow
+def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
+    """The README's own command, with the real stages, on `digits` and for two epochs."""
+    pytest.importorskip("ray.tune", reason="run make scale", exc_type=ImportError)
+    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
+    lines = shown("README.md", "<!-- sweep -->").splitlines()
+    (line,) = [line for line in lines if line.startswith("python tools/sweep.py")]
+    fit = line.replace("=16,32,64,128", "=4,8,12,16").replace("=5000", "=200")
+    output = project.run("bash", "-c", fit)
+    assert output.count("valid.accuracy 0.") == 4
+    project.dvc("exp", "apply", re.search(r"dvc exp apply (\S+)", output)[1])
+    assert (project.path / "models/page.html").exists()
+
+
+@pytest.mark.slow
+def test_the_line_that_pins_gpus_to_the_workers_of_dvcs_queue(project, tmp_path):
+    line = shown("docs/sweeps.md", "## DVC's queue")
+    project.dvc("exp", "run", "--queue", "-S", "train.seed=range(1,13)")
+    project.run("bash", "-c", line, PROBE=str(tmp_path))
+    wait_for(lambda: not re.search("Queued|Running", project.dvc("queue", "status")), 300)
+    assert len(re.findall(" Success", project.dvc("queue", "status"))) == 12
+    seen = {line.split()[1] for line in (tmp_path / "trials").read_text().splitlines()}
+    assert seen == {"0", "1", "2", "3"}
+
+
+@pytest.mark.long
+def test_a_job_of_slurms_array_pushes_its_experiment(project, tmp_path):
+    """Its body, with what Slurm sets; the array itself is Slurm's."""
+    add_remotes(project, tmp_path)
+    project.git("push", "--quiet", "--set-upstream", "origin", "main")
+    job = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "PROBE": str(tmp_path)}
+    job |= {"SLURM_SUBMIT_DIR": str(project.path)}
+    project.run("bash", "runs/slurm.sh", **job)
+    project.dvc("exp", "pull", "origin")
+    ((name, found),) = table(project).items()
+    assert name == "slurm-7-2"
+    assert found["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
+    output = project.run("bash", "runs/slurm.sh", ok=False, **job)
+    assert "No experiments to push" in output  # nor is that a success
