@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 import pages
 import speed
@@ -30,14 +29,11 @@ from mnist_lstm.data.splits import Split
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.plumbing.files import write_bytes
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
+from mnist_lstm.runs import add, in_full, interval, percent, read, read_table
 from mnist_lstm.training.loop import fit, start_run
 
 RUNS, RECORDS = (Path(f"benchmarks/results/{name}.csv") for name in ("runs", "records"))
-# Whoever adds a parameter adds it here: the value that switches it off. Rows that are older
-# than a parameter are read with it, and so keep their meaning whatever the default becomes.
-OFF: dict[str, str] = {}
 PHONE = ["recipe", "test accuracy", "95% interval", "seeds", "images seen", "time"]
 
 
@@ -57,7 +53,7 @@ def main() -> None:
 
 def train_seeds(name: str, params: Params, seeds: int) -> None:
     """Train with each seed below ``seeds`` that has no row yet, and add its row."""
-    kind = {"recipe": name, "params": in_full(params)}
+    kind = {"recipe": name, "params": in_full(params.model_dump())}
     splits = read_data(params)
     for seed in range(seeds):
         if seed in of_kind(read_table(RUNS), **kind).seed.tolist():
@@ -114,28 +110,6 @@ def override(params: Params, overrides: list[str]) -> Params:
     return check_params(values, "-S")
 
 
-def in_full(params: Params) -> str:
-    """Return KEY=VALUE of all that a run depends on, but its seed."""
-    found = params.model_dump(exclude={"plot": True, "train": {"seed"}})
-    return spell(
-        {
-            f"{section}.{key}": f"{value:.15g}" if isinstance(value, float) else str(value)
-            for section, values in found.items()
-            for key, value in values.items()
-        }
-    )
-
-
-def spell(values: dict[str, str]) -> str:
-    """Return KEY=VALUE of all ``values``, in one order."""
-    return " ".join(f"{key}={value}" for key, value in sorted(values.items()))
-
-
-def read(words: str) -> dict[str, str]:
-    """Return what :func:`spell` was given, and the values of keys that are younger."""
-    return OFF | dict(word.split("=", 1) for word in words.split())
-
-
 def read_data(params: Params) -> dict[str, Split]:
     """Return the splits of ``data/raw/``, which must hold the data set of ``params``."""
     if params.data.name == OWN:
@@ -145,21 +119,6 @@ def read_data(params: Params) -> dict[str, Split]:
     heldout = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits = {"test": test} | heldout
     return {name: replace(s, labels=s.labels.long()) for name, s in splits.items()}
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Return what a file tells, a row each, with ``params`` in full."""
-    table = pd.read_csv(path, dtype={"commit": str, "of_notebook": str})
-    table["params"] = [spell(read(words)) for words in table.params]
-    return table
-
-
-def add(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a file, and leave the others as they are."""
-    columns = pd.read_csv(path, nrows=0).columns
-    line = pd.DataFrame([row], columns=columns).round(6)
-    text = line.to_csv(index=False, header=False, lineterminator="\n")
-    write_bytes(path, path.read_bytes() + text.encode())
 
 
 def of_kind(table: pd.DataFrame, recipe: str, params: str) -> pd.DataFrame:
@@ -219,21 +178,6 @@ def trial_rows(trials: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, A
         rows.append(row | {"seeds": len(found)})
     rows.sort(key=lambda row: row["validation accuracy"], reverse=True)
     return sorted(rows, key=lambda row: (row["recipe"], row["epochs"]))
-
-
-def percent(accuracy: pd.Series) -> str:
-    """Return a mean, and from three seeds on the standard deviation."""
-    spread = f" ± {100 * accuracy.std():.2f}" if len(accuracy) > 2 else ""
-    return f"{accuracy.mean():.2%}{spread}"
-
-
-def interval(accuracy: pd.Series) -> str:
-    """Return where the mean over all seeds lies, by Student's t, on this test split."""
-    if len(accuracy) < 2:
-        return ""
-    spread = accuracy.std() / len(accuracy) ** 0.5
-    low, high = stats.t.interval(0.95, len(accuracy) - 1, accuracy.mean(), spread)
-    return f"{100 * low:.2f} to {high:.2%}"
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def test_an_override_that_is_no_parameter_is_refused():
 def test_a_row_tells_every_parameter_but_the_seed_and_what_the_figures_show():
     overrides = recipes.read_recipe("record")
     params = recipes.override(DEFAULTS, [*overrides, "train.seed=7", "train.lr=1.5e-7"])
-    words = recipes.in_full(params).split()
+    words = recipes.in_full(params.model_dump()).split()
     other = {"plot": {"n_sample": 9, "seed": 9}, "model": {"hdim": 3, "init": "pytorch"}}
     others = Params.model_validate(DEFAULT | {k: DEFAULT[k] | v for k, v in other.items()})
     again = recipes.override(others, [*words, "train.seed=7"])
@@ -207,7 +207,7 @@ def test_the_tables_are_those_of_the_runs_whatever_the_default_is(tmp_path, monk
 def test_the_record_that_stands_is_the_recipe(name):
     last = RECORDS[RECORDS.recipe == name].iloc[-1]
     words = recipes.read_recipe(name) + ["data.name=digits"] * (name == "digits")
-    assert last.params == recipes.in_full(recipes.override(DEFAULTS, words))
+    assert last.params == recipes.in_full(recipes.override(DEFAULTS, words).model_dump())
 
 
 @pytest.mark.parametrize("record", [*RECORDS.itertuples()], ids=[*RECORDS.commit])
@@ -224,7 +224,7 @@ def test_the_commit_of_a_record_has_its_recipe_and_the_defaults(record, tmp_path
     there = parse_yaml(show("params.yaml"), "params.yaml")
     known = Params.model_validate({k: v | there.get(k, {}) for k, v in DEFAULT.items()})
     words = recipes.read_recipe(recipe) + ["data.name=digits"] * (record.recipe == "digits")
-    assert record.params == recipes.in_full(recipes.override(known, words))
+    assert record.params == recipes.in_full(recipes.override(known, words).model_dump())
 
 
 def test_what_is_misread_is_counted_and_told():

@@ -42,6 +42,7 @@ def facts(**changes):
         },
         "predictions": PREDICTIONS,
     }
+    found |= {"called": "an LSTM", "is_lstm": True}
     return Facts(**(found | changes))
 
 
