@@ -47,6 +47,7 @@ def main() -> None:
         model=params.model,
         called=model.called,
         is_lstm=model.is_lstm,
+        kept=model.kept,
         train=params.train,
         augment=params.augment,
         picture=test.picture,

@@ -24,6 +24,7 @@ from mnist_lstm.data.splits import Split, load_split, split_paths
 from mnist_lstm.device import set_up
 from mnist_lstm.models.base import Reads
 from mnist_lstm.models.store import save_model
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
@@ -43,6 +44,11 @@ def main() -> None:
     print(f"{compute}\nseed {params.train.seed}, deterministic algorithms only", flush=True)
     known = split_paths(Path("data/prepared"))
     heldout = "valid" if "valid" in known else "test"
+    if params.train.keep == "best" and heldout == "test":
+        raise UserError(
+            "params.yaml: train.keep is best, but there is no validation split to choose "
+            "by; set prepare.valid_size, or train.keep: last"
+        )
     paths = [known["train"], known[heldout]]
 
     def prepare() -> tuple[Run, list[Split], str]:
@@ -54,24 +60,26 @@ def main() -> None:
     run, (train, watched), key = workers.agree(prepare, lambda found: key_parts(found[2]))
     with Checkpointer(Path("checkpoints") / key, run, workers) as checkpointer:
         if workers.rank == 0:
-            write_history(run.history, heldout)
+            write_history(run, heldout)
         for row in fit(run, train, watched):
             checkpointer.save_if_due()
             if row and workers.rank == 0:
-                write_history(run.history, heldout)
+                write_history(run, heldout)
                 print(format_row(row, heldout), flush=True)
         if workers.rank == 0:
             rows = train.images.shape[1]
             reads = Reads(train.classes, train.picture, rows, train.greys)
-            save_model(run.ema_model, Path("models/model.safetensors"), reads)
+            save_model(run.kept_model(), Path("models/model.safetensors"), reads)
         checkpointer.finish()
 
 
-def write_history(rows: list[dict[str, float]], heldout: str) -> None:
-    """Write the epochs so far."""
-    if rows:
-        table = pd.DataFrame(rows, columns=COLUMNS)
+def write_history(run: Run, heldout: str) -> None:
+    """Write the epochs so far, and which of them is kept, if not the last."""
+    if run.history:
+        table = pd.DataFrame(run.history, columns=COLUMNS)
         table.insert(0, "heldout", heldout)
+        if run.params.keep == "best":
+            table["kept"] = (table.epoch == run.best_epoch()).astype(int)
         write_csv(Path("plots/history.csv"), table)
 
 

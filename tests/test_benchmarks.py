@@ -17,6 +17,7 @@ import pages
 import recipes
 import speed
 from defaults import DEFAULT, TINY, model_params
+from mnist_lstm import runs
 from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import set_up
 from mnist_lstm.evaluation import compute_logits, score
@@ -150,13 +151,13 @@ def test_runs_go_on_with_the_next_seed_and_never_mix_parameters(digits):
     run_recipe("notebook", "--seeds", "2", *tiny)
     run_recipe("notebook", "--seeds", "1", *tiny, "-S", "train.lr=0.02")
     assert recipes.RUNS.read_text().startswith(first)
-    runs = recipes.read_table(recipes.RUNS)
-    assert runs.seed.tolist() == [0, 1, 0]
-    assert runs["split"].tolist() == ["valid"] * 3
-    assert runs.train_loss_by_epoch.nunique() == 3
-    assert runs.params.duplicated().tolist() == [False, True, False]
-    assert f"model.hdim={TINY['model']['hdim']} " in runs.params[1]
-    assert "train.lr=0.02 " in runs.params[2]
+    rows = recipes.read_table(recipes.RUNS)
+    assert rows.seed.tolist() == [0, 1, 0]
+    assert rows["split"].tolist() == ["valid"] * 3
+    assert rows.train_loss_by_epoch.nunique() == 3
+    assert rows.params.duplicated().tolist() == [False, True, False]
+    assert f"model.hdim={TINY['model']['hdim']} " in rows.params[1]
+    assert "train.lr=0.02 " in rows.params[2]
 
 
 def test_what_recipes_are_not_measured_on_is_refused_and_so_is_no_recipe(digits):
@@ -198,7 +199,7 @@ def test_the_tables_are_those_of_the_runs_whatever_the_default_is(tmp_path, monk
     assert [path.read_text() for path in pages.PAGES] == texts
     for path in (recipes.RUNS, recipes.RECORDS):
         path.write_text(path.read_text().replace(" model.dropout=0 ", " "))
-    monkeypatch.setattr(recipes, "OFF", {"model.dropout": "0"})
+    monkeypatch.setitem(runs.OFF, "model.dropout", "0")
     run_recipe()
     assert [path.read_text() for path in pages.PAGES] == texts
 

@@ -42,7 +42,7 @@ def facts(**changes):
         },
         "predictions": PREDICTIONS,
     }
-    found |= {"called": "an LSTM", "is_lstm": True}
+    found |= {"called": "an LSTM", "is_lstm": True, "kept": None}
     return Facts(**(found | changes))
 
 

@@ -92,6 +92,9 @@ def learning_curve(history: pd.DataFrame) -> Figure:
         axes.plot(history.epoch, on_heldout, marker="o", label=history.heldout[0])
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if "kept" in history:
+            (kept,) = history.epoch[history.kept == 1]
+            axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
         axes.grid(alpha=0.3)
         axes.legend()
     left.set_ylabel("accuracy")

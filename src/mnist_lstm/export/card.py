@@ -63,6 +63,7 @@ class Facts(NamedTuple):
     model: ModelParams
     called: str  # what the model is, with its article
     is_lstm: bool  # and a linear layer
+    kept: int | None  # the epoch of its weights, None for the last
     train: TrainParams
     augment: AugmentParams
     picture: str  # how a picture of one's own becomes an image, as prepare.picture says

@@ -40,6 +40,7 @@ class Model(nn.Module):
         self.params = params
         self.precision = precision
         self.reads = Reads((), "", 0)
+        self.kept: int | None = None  # the epoch of its weights, if they are not the last
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify sequences of any length.

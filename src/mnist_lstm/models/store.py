@@ -15,9 +15,11 @@ _YOUNGER = {"name": "lstm", "n_head": 4}
 
 def save_model(model: Model, path: Path, reads: Reads) -> None:
     """Write the weights to ``path``, with the model's parameters and what it ``reads``."""
-    metadata = {"model": _kept(model.params), "reads": reads._asdict()}
+    metadata: dict = {"model": _kept(model.params), "reads": reads._asdict()}
     if not reads.greys:
         del metadata["reads"]["greys"]
+    if model.kept is not None:
+        metadata["kept"] = model.kept
     save_tensors(path, model.state_dict(), metadata)
 
 
@@ -57,6 +59,7 @@ def load_model(
     except RuntimeError as error:  # the file of the model has changed since
         raise UserError(f"{path}: {one_line(error)}; `dvc repro` trains it") from None
     model.reads = reads._replace(classes=tuple(reads.classes))
+    model.kept = metadata.get("kept")
     return model.eval()
 
 

@@ -98,6 +98,7 @@ class TrainParams(_Section):
     clip: Amount
     label_smoothing: Share
     ema: Share
+    keep: Literal["last", "best"]
     seed: Seed
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "fp32", "bf16"]

@@ -113,6 +113,8 @@ class Run:
             for module in self.ema_model.modules():
                 if isinstance(module, nn.RNNBase):
                     module.flatten_parameters()  # a copy is in pieces, slower on CUDA
+        if params.keep == "best":
+            self.modules["best_model"] = copy.deepcopy(model)
         self.params = params
         self.augment = augment
         # A graph reads it where it lies on the device.
@@ -209,10 +211,25 @@ class Run:
     def end_epoch(self, row: Row) -> None:
         """Add ``row`` to the history and begin the next epoch."""
         self.history.append(row)
+        if self.params.keep == "best" and self.best_epoch() == self.epoch:
+            best_model = self.modules["best_model"]
+            best_model.load_state_dict(self.ema_model.state_dict())
         self.epoch += 1
         self.order = None
         self.losses = []
         self.logits = {"train": [], "heldout": []}
+
+    def best_epoch(self) -> int:
+        """Return the best epoch on the held-out split, the first of several."""
+        best = max(self.history, key=lambda row: row["heldout_accuracy"])
+        return int(best["epoch"])
+
+    def kept_model(self) -> Model:
+        """Return the model to save, which knows its epoch where it is the best one."""
+        if self.params.keep == "last":
+            return self.ema_model
+        self.modules["best_model"].kept = self.best_epoch()
+        return self.modules["best_model"]
 
     def check(self) -> None:
         """Look for what went wrong on the device since the last look.
@@ -236,8 +253,8 @@ class Run:
         if p.schedule == "one_cycle" and p.final_lr > p.lr:
             lower = {"final_lr": p.final_lr} | lower
         if (
-            p.weight_decay * max(lower.values()) > 1
-        ):  # a step multiplies weights by 1 - that
+            p.weight_decay * max(lower.values()) > 1  # a step takes that share of them
+        ):
             lower = {"weight_decay": p.weight_decay} | lower
         names = " or ".join(f"train.{name} ({value:g})" for name, value in lower.items())
         return UserError(
