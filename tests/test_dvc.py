@@ -63,6 +63,7 @@ def test_two_clean_runs_write_the_same_bytes_whatever_the_user_set(built, tmp_pa
     assert clone.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_another_hidden_size_neither_downloads_nor_prepares_and_a_clone_shows_it(
     changed, tmp_path
 ):

@@ -60,6 +60,7 @@ def test_a_run_that_stops_after_its_best_epoch_still_has_it(split):
     assert resumed.best_epoch() == whole.best_epoch()
 
 
+@pytest.mark.long
 def test_history_figure_and_card_name_the_epoch_and_the_test_set_never_chooses(copy):
     copy.set_params({"train": {"keep": "best"}})
     output = copy.run("python", "stages/train.py", ok=False, PYTHONPATH="src")

@@ -144,7 +144,7 @@ def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     assert re.search(r"train\.lr +0.01 +-1$", output, re.MULTILINE)
     (mnist.path / "params.yaml").unlink()
     output += mnist.run("tools/repro", ok=False)
-    assert "missing from 'params.yaml'" in output
+    assert "Could not find 'model.name'" in output
     assert output.count("params.yaml differs from the last commit") == 2
     assert "digits" not in output
 

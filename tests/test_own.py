@@ -48,6 +48,7 @@ def run(tmp_path_factory):
     return sandbox
 
 
+@pytest.mark.long
 def test_the_example_trains_on_own_images_under_their_names(run):
     for line in (
         NEW_TEST,
@@ -70,6 +71,7 @@ def test_the_example_trains_on_own_images_under_their_names(run):
     assert "WARNING" not in run.dvc("plots", "show")
 
 
+@pytest.mark.long
 def test_what_changes_no_image_trains_nothing_and_faults_are_told(run, tmp_path):
     own = run.copy(tmp_path / "own")
     (own.path / "own/README.md").write_text("Mine.")
@@ -140,6 +142,7 @@ def test_a_folder_of_its_own_has_what_git_tracks_and_nothing_else(tall):
     assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
 
 
+@pytest.mark.long
 def test_own_images_train_no_other_data_set(prepared, tmp_path):
     """They are a dependency of `prepare` whatever data.name is, and change nothing."""
     digits = prepared.copy(tmp_path / "digits")

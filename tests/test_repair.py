@@ -107,6 +107,7 @@ def cut_in_cache(project):
     return whole
 
 
+@pytest.mark.long
 def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
     """By `make repro`, and by plain DVC after the commands that the guarantees name."""
     text = Path("docs/guarantees.md").read_text()
@@ -148,6 +149,7 @@ def notes_of(project, stage):
     return [path for path in notes if f"stages/{stage}.py" in path.read_text()]
 
 
+@pytest.mark.long
 def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy):
     (run,) = notes_of(copy, "describe")
     run.write_text(run.read_text().partition("outs:")[0])

@@ -216,6 +216,7 @@ def test_a_partial_clone_fetches_what_it_lacks(project, tmp_path):
 # The real pipeline
 
 
+@pytest.mark.long
 def test_review_needs_no_cache(changed, tmp_path):
     clone = changed.clone(tmp_path / "clone")
     text = clone.run(*REVIEW, "HEAD~1")
@@ -226,6 +227,7 @@ def test_review_needs_no_cache(changed, tmp_path):
     assert not (clone.path / ".dvc/cache").exists()
 
 
+@pytest.mark.long
 def test_the_page_shows_curves_figures_and_images_that_flipped_at_any_width(
     changed, tmp_path
 ):
@@ -254,6 +256,7 @@ def test_the_page_shows_curves_figures_and_images_that_flipped_at_any_width(
         chromium.close()
 
 
+@pytest.mark.long
 def test_a_clone_whose_git_would_write_crlf_has_lf_and_runs(changed, tmp_path):
     option = "core.autocrlf=true"
     changed.git("clone", "--quiet", "--config", option, ".", str(tmp_path / "clone"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from mnist_lstm.plumbing.files import write_bytes
 
@@ -62,6 +61,8 @@ def percent(accuracy: pd.Series) -> str:
 
 def interval(accuracy: pd.Series) -> str:
     """Return where the mean over all seeds lies, by Student's t, on these images."""
+    from scipy import stats  # here: its import changes what warns
+
     if len(accuracy) < 2:
         return ""
     spread = accuracy.std() / len(accuracy) ** 0.5
