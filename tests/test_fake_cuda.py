@@ -19,7 +19,7 @@ from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
 from mnist_lstm.data.splits import Split
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.models import lstm as model_module
-from mnist_lstm.models.lstm import LSTMClassifier
+from mnist_lstm.models.base import make_model
 from mnist_lstm.training import augmentation, cudagraph, optimizer
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.loop import Run, fit, train_step
@@ -30,6 +30,9 @@ NOTHING = {"model": {}, "train": {}, "augment": {}}
 MUON = NOTHING | {"train": {"optimizer": "muon"}}
 ADAMW = ALL_ON | {"train": ALL_ON["train"] | {"optimizer": "adamw"}}
 SHARDED = ALL_ON | {"train": ALL_ON["train"] | {"shards": 4}}
+GRU, TRANSFORMER = (
+    ALL_ON | {"model": ALL_ON["model"] | {"name": name}} for name in ("gru", "transformer")
+)
 
 
 class OnDevice(TorchDispatchMode):
@@ -75,10 +78,7 @@ def fake(monkeypatch):
 def started(fake, changes, precision):
     sizes = model_params(**({"hdim": 16} | changes["model"]))
     with CUDA:
-        model, ema_model = (
-            LSTMClassifier(sizes, precision),
-            LSTMClassifier(sizes, precision),
-        )
+        model, ema_model = (make_model(sizes, precision) for _ in range(2))
     params = train_params(batch_size=16, device="cuda", **changes["train"])
     run = Run(model, params, augment_params(**changes["augment"]))
     if params.ema:  # a deep copy of a fake tensor belongs to another mode
@@ -101,8 +101,8 @@ def digits(n):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "changes",
-    [NOTHING, MUON, ALL_ON, ADAMW, SHARDED],
-    ids=["plain", "muon", "all on", "all on with adamw", "all on in shards"],
+    [NOTHING, MUON, ALL_ON, ADAMW, SHARDED, GRU, TRANSFORMER],
+    ids=["plain", "muon", "all on", "adamw", "shards", "gru", "transformer"],
 )
 def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     fake, changes, precision
@@ -117,6 +117,8 @@ def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     with OnDevice() as seen, pytest.raises(DataDependentOutputException):
         steps.extend(run.position for _ in fit(run, data, data))
     assert len(steps) == 4
+    if "name" in changes["model"]:
+        return  # no LSTM
     cells = [types[0] for name, types in seen.calls if "lstm_cell" in name]
     assert set(cells) == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
