@@ -189,9 +189,11 @@ def seeds_of(old: Side, new: Side, rows: pd.DataFrame) -> pd.Series:
 def runs_of(side: Side, rows: pd.DataFrame, split: str, code: str = "") -> pd.DataFrame:
     """Return the runs with the parameters of ``side``, and with its ``code`` if named.
 
-    The size of a validation split does not count among those that were run on one.
+    The size of a validation split does not count among those that were run on one, nor,
+    where any code will do, what they were computed on.
     """
     free = {"prepare.valid_size"} if split == "valid" else set()
+    free |= set() if code else {"train.device", "train.precision"}
 
     def kind(words: str) -> set[tuple[str, str]]:
         return {(key, value) for key, value in read(words).items() if key not in free}
