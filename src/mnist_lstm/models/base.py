@@ -77,3 +77,20 @@ def make_model(params: ModelParams, precision: str = "fp32") -> Model:
         and value.__module__ == module.__name__
     )
     return found(params, precision)
+
+
+@torch.no_grad()
+def draw_as_keras(model: Model) -> None:
+    """Draw a recurrent model anew: Glorot's weights, orthogonal for states, biases zero.
+
+    PyTorch draws all by the hidden size, and so small that a row of 28 values hardly moves
+    256 units: it learns late.
+    Source: https://keras.io/api/layers/recurrent_layers/
+    """
+    for name, values in model.named_parameters():
+        if "weight_hh" in name:
+            nn.init.orthogonal_(values)
+        elif "weight" in name:
+            nn.init.xavier_uniform_(values)
+        else:
+            values.zero_()

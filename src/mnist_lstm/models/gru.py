@@ -5,11 +5,10 @@ Source: https://arxiv.org/abs/1406.1078
 
 import itertools
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm.models.base import Model
+from mnist_lstm.models.base import Model, draw_as_keras
 from mnist_lstm.plumbing.params import ModelParams
 
 
@@ -33,7 +32,7 @@ class GRUClassifier(Model):
         )
         self.lin = nn.Linear(params.hdim, params.ydim)
         if params.init == "keras":
-            _draw_as_keras(self)
+            draw_as_keras(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify sequences: [N x L x Q] => [N x ydim]."""
@@ -49,18 +48,3 @@ class GRUClassifier(Model):
                 x = dropout(x, self.params.dropout, self.training)
             x, _ = gru(x)
         return x
-
-
-@torch.no_grad()
-def _draw_as_keras(model: GRUClassifier) -> None:
-    """Draw Glorot's weights, orthogonal ones for the states; no bias, no gate is opened.
-
-    Source: https://keras.io/api/layers/recurrent_layers/gru/
-    """
-    for name, values in model.named_parameters():
-        if "weight_hh" in name:
-            nn.init.orthogonal_(values)
-        elif "weight" in name:
-            nn.init.xavier_uniform_(values)
-        else:
-            values.zero_()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm.models.base import Model
+from mnist_lstm.models.base import Model, draw_as_keras
 from mnist_lstm.plumbing.params import ModelParams
 
 
@@ -34,7 +34,8 @@ class LSTMClassifier(Model):
         self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
         self.lin = nn.Linear(params.hdim, params.ydim)
         if params.init == "keras":
-            _draw_as_keras(self)
+            draw_as_keras(self)
+            _open_forget_gates(self.rnn)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify sequences of any length by the last step's output.
@@ -109,19 +110,7 @@ def _pack(layers: Sequence[Sequence[Tensor]], dtype: torch.dtype) -> list[Tensor
 
 
 @torch.no_grad()
-def _draw_as_keras(model: LSTMClassifier) -> None:
-    """Draw Glorot's weights, orthogonal ones for the states; open the forget gates.
-
-    PyTorch draws all by the hidden size, and so small that a row of 28 values hardly moves
-    256 units: it learns late.
-    Source: https://keras.io/api/layers/recurrent_layers/lstm/
-    """
-    for name, values in model.named_parameters():
-        if "weight_hh" in name:
-            nn.init.orthogonal_(values)
-        elif "weight" in name:
-            nn.init.xavier_uniform_(values)
-        else:
-            values.zero_()
+def _open_forget_gates(rnn: nn.LSTM) -> None:
+    for name, values in rnn.named_parameters():
         if "bias_ih" in name:  # gates: input, forget, cell, output
             values.chunk(4)[1].fill_(1)
