@@ -59,7 +59,8 @@ def main() -> None:
     model = load_model(Path("models/model.safetensors"), params.model)
     with torch.inference_mode():
         p = model.read(to_input(some.images)).softmax(2)
-    drawn["reading"] = figures.reading(some.images, some.labels, p, classes)
+    reader = "the LSTM" if model.is_lstm else "the model"
+    drawn["reading"] = figures.reading(some.images, some.labels, p, classes, reader)
 
     # Of these images, the one about which it changes its mind the most.
     n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())

@@ -52,6 +52,9 @@ def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
     assert (image == IMAGES[0].numpy()).all()
     assert heat.shape == (28, 10)
     assert {"Label:7", "Label:1", "Pred:7"} <= set(titles(figure))
+    assert "does the LSTM make" in figure.get_suptitle()
+    other = figures.reading(IMAGES, torch.tensor([7, 1]), p, DIGITS, "the model")
+    assert "LSTM" not in other.get_suptitle()
 
 
 @pytest.mark.parametrize(("n_unit", "n_shown"), [(5, 5), (64, 32)])

@@ -148,7 +148,11 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
 
 @_own_style
 def reading(
-    images: Tensor, labels: Tensor, probabilities: Tensor, classes: Sequence[str]
+    images: Tensor,
+    labels: Tensor,
+    probabilities: Tensor,
+    classes: Sequence[str],
+    reader: str = "the LSTM",
 ) -> Figure:
     """Draw, row beside row, an image and the class probabilities once that row is read.
 
@@ -159,7 +163,7 @@ def reading(
         (f"Label:{classes[label]}", f"Pred:{classes[p[-1].argmax()]}")
         for label, p in zip(labels, probabilities, strict=True)
     ]
-    title = "When does the LSTM make up its mind? Class probabilities as rows are read"
+    title = f"When does {reader} make up its mind? Class probabilities as rows are read"
     return _readings(images, titles, probabilities, classes, title)
 
 
@@ -173,7 +177,7 @@ def predictions(
         (name, f"{classes[p[-1].argmax()]} {p[-1].max():.0%}")
         for name, p in zip(names, probabilities, strict=True)
     ]
-    title = "What the LSTM saw, and what it believed after each row"
+    title = "What the model saw, and what it believed after each row"
     return _readings(images, titles, probabilities, classes, title)
 
 
