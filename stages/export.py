@@ -52,7 +52,7 @@ def main() -> None:
         augment=params.augment,
         picture=test.picture,
         n_parameter=sum(values.numel() for values in model.parameters()),
-        shape=(test.images.shape[1], test.images.shape[2]),
+        shape=(test.x.shape[1], test.x.shape[2]),
         classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},
         metrics=json.loads(Path("metrics/evaluate.json").read_text()),
@@ -76,14 +76,14 @@ def page_data(
     wrong = table[table.actual != table.predicted]
     one_of_each = right.groupby("actual").head(1).sort_values("actual")[:N_EXAMPLE]
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
-    _, height, width = test.images.shape
+    _, height, width = test.x.shape
     live = (PAGE / f"{model.params.name}.js").exists()  # the page computes it
     sizes = model.params.model_dump(include={"name", "hdim", "n_layer", "xdim", "ydim"})
     data = {
         "accuracy": facts.metrics["test"]["accuracy"],
         "called": model.called,
         "classes": test.classes,
-        "dark": page.is_dark(train.images),
+        "dark": page.is_dark(train.x),
         "examples": images(model, test, one_of_each, live),
         "height": height,
         "mistakes": images(model, test, confident, live),
@@ -95,7 +95,7 @@ def page_data(
         "width": width,
     }
     if live:
-        checked = to_input(test.images[:N_CHECKED])
+        checked = to_input(test.x[:N_CHECKED])
         data["weights"] = page.encode_weights(model, checked)
     return data
 
@@ -108,7 +108,7 @@ def images(model: Model, test: Split, rows: pd.DataFrame, live: bool) -> list[di
     found = [
         {
             "actual": int(row.actual),
-            "pixels": page.encode_image(test.images[row.Index]),
+            "pixels": page.encode_image(test.x[row.Index]),
             "predicted": int(row.predicted),
         }
         for row in rows.itertuples()
@@ -116,7 +116,7 @@ def images(model: Model, test: Split, rows: pd.DataFrame, live: bool) -> list[di
     for i, image in zip(rows.index, found, strict=True):
         if not live:
             with torch.inference_mode():
-                p = model.read(to_input(test.images[i : i + 1]))[0].softmax(1)
+                p = model.read(to_input(test.x[i : i + 1]))[0].softmax(1)
             image["beliefs"] = p.double().round(decimals=4).tolist()
     return found
 

@@ -39,11 +39,11 @@ def main() -> None:
     order = torch.randperm(len(test), generator=generator)
 
     pick = order[: params.plot.n_sample]
-    drawn = {"samples": figures.samples(test.images[pick], table.iloc[pick])}
+    drawn = {"samples": figures.samples(test.x[pick], table.iloc[pick])}
 
     wrong = table[table.actual != table.predicted]
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
-    images = test.images[torch.tensor(confident.index.to_list(), dtype=torch.long)]
+    images = test.x[torch.tensor(confident.index.to_list(), dtype=torch.long)]
     drawn["mistakes"] = figures.mistakes(images, confident)
 
     history = pd.read_csv(PLOTS / "history.csv")
@@ -58,15 +58,15 @@ def main() -> None:
     some = test.take(one_of_each)
     model = load_model(Path("models/model.safetensors"), params.model)
     with torch.inference_mode():
-        p = model.read(to_input(some.images)).softmax(2)
+        p = model.read(to_input(some.x)).softmax(2)
     reader = "the LSTM" if model.is_lstm else "the model"
-    drawn["reading"] = figures.reading(some.images, some.labels, p, classes, reader)
+    drawn["reading"] = figures.reading(some.x, some.labels, p, classes, reader)
 
     # Of these images, the one about which it changes its mind the most.
     n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())
-    gates = gates_of(model, to_input(some.images[n : n + 1]))
+    gates = gates_of(model, to_input(some.x[n : n + 1]))
     drawn["gates"] = (
-        figures.gates(some.images[n], classes[some.labels[n]], gates)
+        figures.gates(some.x[n], classes[some.labels[n]], gates)
         if gates
         else figures.note(f"{model.called.capitalize()} has no gates that are drawn here.")
     )

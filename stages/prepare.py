@@ -26,7 +26,7 @@ def main() -> None:
         from mnist_lstm.data import imagefolder
 
         train, test = imagefolder.read_splits(Path("own"), params.prepare)
-        q, n_class = train.images.shape[2], len(train.classes)
+        q, n_class = train.x.shape[2], len(train.classes)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
         train, test = read_splits(params.data.name, Path("data/raw"))
@@ -36,7 +36,7 @@ def main() -> None:
     with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
             save_split(split, folder / f"{name}.safetensors")
-            print(f"{name}: {len(split):,} images of {list(split.images.shape[1:])}")
+            print(f"{name}: {len(split):,} images of {list(split.x.shape[1:])}")
 
 
 if __name__ == "__main__":

@@ -67,8 +67,8 @@ def main() -> None:
                 write_history(run, heldout)
                 print(format_row(row, heldout), flush=True)
         if workers.rank == 0:
-            rows = train.images.shape[1]
-            reads = Reads(train.classes, train.picture, rows, train.greys)
+            steps = train.x.shape[1]
+            reads = Reads(train.classes, train.picture, steps, train.greys, train.scaling)
             save_model(run.kept_model(), Path("models/model.safetensors"), reads)
         checkpointer.finish()
 

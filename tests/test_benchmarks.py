@@ -49,7 +49,7 @@ def test_both_train_in_processes_of_their_own(prepared, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests share the cores
     for name, prefix in (("train", "train"), ("test", "t10k")):
         split = load_split(Path(f"data/prepared/{name}.safetensors"), DEFAULTS.model)
-        for kind, values in (("images-idx3", split.images), ("labels-idx1", split.labels)):
+        for kind, values in (("images-idx3", split.x), ("labels-idx1", split.labels)):
             head = struct.pack(f">{1 + values.ndim}i", 2048 + values.ndim, *values.shape)
             with gzip.open(f"data/raw/{prefix}-{kind}-ubyte.gz", "wb") as file:
                 file.write(head + values.byte().numpy().tobytes())

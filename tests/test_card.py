@@ -96,7 +96,7 @@ def test_the_code_in_the_card_runs_and_classifies_as_the_pipeline_does(
     for code in snippets(written):  # as it stands there
         exec(code, {})
         assert capsys.readouterr().out
-    names = {"given": test.images}
+    names = {"given": test.x}
     exec(re.sub(r"torch.zeros\(.*\)", "given", with_torch), names)
     # The card computes in fp32, the pipeline in bf16 where a CPU has it: close calls part.
     best = names["logits"].topk(2).values
@@ -104,9 +104,9 @@ def test_the_code_in_the_card_runs_and_classifies_as_the_pipeline_does(
     assert sum(sure) > 300
     agree = names["logits"].argmax(1) == torch.tensor(expected)
     assert all(itertools.compress(agree.tolist(), sure))
-    names = {"given": test.images.numpy()}
+    names = {"given": test.x.numpy()}
     exec(re.sub(r"np.zeros\(.*\)", "given", with_onnx), names)
-    assert names["shape"] == (1, *test.images.shape[1:])
+    assert names["shape"] == (1, *test.x.shape[1:])
     classes = [names["classes"][i] for i in names["logits"].argmax(1)]
     same = [name == str(label) for name, label in zip(classes, expected, strict=True)]
     assert all(itertools.compress(same, sure))

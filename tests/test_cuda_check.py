@@ -29,7 +29,7 @@ def data(tmp_path):
         labels = torch.arange(N) % 10
         split = Split(torch.arange(N * 784).view(N, 28, 28).byte() % 10, labels, DIGITS)
         save_split(split, tmp_path / f"data/prepared/{part}.safetensors")
-        for kind, values in (("images-idx3", split.images), ("labels-idx1", labels.byte())):
+        for kind, values in (("images-idx3", split.x), ("labels-idx1", labels.byte())):
             magic = struct.pack(">4B", 0, 0, 8, values.dim())
             header = magic + struct.pack(f">{values.dim()}I", *values.shape)
             path = tmp_path / f"data/raw/{short}-{kind}-ubyte.gz"

@@ -122,12 +122,12 @@ def test_images_labels_and_classes_are_those_of_the_files_if_these_are_whole(fet
     before = sorted(raw.iterdir())
     for part, split in zip(IMAGES, read_splits(name, raw), strict=True):
         assert split.labels.tolist() == LABELS[part]
-        assert split.images.dtype == torch.uint8
+        assert split.x.dtype == torch.uint8
         if name == "usps":
-            assert split.images.shape == (len(split), 16, 16)
-            assert split.images[0, 0, :3].tolist() == [255, 0, 255]
+            assert split.x.shape == (len(split), 16, 16)
+            assert split.x[0, 0, :3].tolist() == [255, 0, 255]
         else:
-            assert split.images.tolist() == IMAGES[part].tolist()
+            assert split.x.tolist() == IMAGES[part].tolist()
         assert len(split.classes) == (47 if name == "emnist" else 10)
         if name in ("mnist", "qmnist", "usps"):
             assert split.classes == tuple("0123456789")
@@ -148,7 +148,7 @@ def test_the_genuine_files_are_mnist(folder):
     assert (len(train), len(test)) == (60_000, 10_000)
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert train.images.float().mean().item() == pytest.approx(33.3, abs=0.1)
+    assert train.x.float().mean().item() == pytest.approx(33.3, abs=0.1)
     for source in datasets.sources("mnist"):
         assert len(source.urls) == 3
         assert all(url.endswith(f"/mnist/{source.file}") for url in source.urls)
@@ -159,7 +159,7 @@ def test_digits_need_no_network(tmp_path):
     train, test = read_splits("digits", tmp_path)
     digits = load_digits()
     assert train.labels.tolist() + test.labels.tolist() == digits.target.tolist()
-    images = torch.cat([train.images, test.images])
+    images = torch.cat([train.x, test.x])
     assert images.shape == (1797, 28, 28)
     assert not images[:, :2].any() | images[:, :, -2:].any()
     pixels = images[:, 2:26:3, 2:26:3].double() * 16 / 255

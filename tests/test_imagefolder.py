@@ -77,7 +77,7 @@ def problems(folder, **changes):
 def assert_same(splits, others):
     for split, other in zip(splits, others, strict=True):
         assert split.classes == other.classes
-        assert torch.equal(split.images, other.images)
+        assert torch.equal(split.x, other.x)
         assert torch.equal(split.labels, other.labels)
 
 
@@ -87,11 +87,11 @@ def test_images_written_out_of_a_data_set_come_back_as_they_were(tmp_path):
     for i, (image, label) in enumerate(zip(images, digits.target, strict=False)):
         save(Image.fromarray(image), tmp_path / f"train/{label}/{i}.png")
     train, test = read(tmp_path, height=8, width=8)
-    both = torch.cat([train.images, test.images]).flatten(1)
+    both = torch.cat([train.x, test.x]).flatten(1)
     assert sorted(both.tolist()) == sorted(images.reshape(200, -1).tolist())
     assert len(test) == pytest.approx(40, abs=5)
     labels = {x.tobytes(): y for x, y in zip(images, digits.target, strict=False)}
-    for x, y in zip(train.images.numpy(), train.labels, strict=True):
+    for x, y in zip(train.x.numpy(), train.labels, strict=True):
         assert train.classes[y] == str(labels[x.tobytes()])
 
 
@@ -107,7 +107,7 @@ def test_classes_and_images_have_the_order_of_people_whatever_the_file_system(tm
         save(noise(name), tmp_path / "test" / name / "t.png")
     train, _ = read(tmp_path, height=2, width=3)
     assert list(train.classes) == ordered
-    assert train.images[:, 1, 1].tolist() == [0, 1, 2, 3] * len(ordered)
+    assert train.x[:, 1, 1].tolist() == [0, 1, 2, 3] * len(ordered)
 
 
 def test_a_name_is_one_however_the_system_spells_it(tmp_path):
@@ -138,10 +138,10 @@ def test_pictures_of_any_size_and_mode_are_scaled_on_white_and_turned(own):
     exif[0x0112] = 6  # to be turned by 90 degrees to the right
     save(photo, own / "train/cat/1.jpg", exif=exif)
     train, _ = read(own, height=5, width=6)
-    assert train.images.shape == (7, 5, 6)
-    assert train.images[0, 2].tolist()[:2] == [0, 0]
-    assert train.images[0, 2].tolist()[-2:] == [255, 255]
-    column = train.images[1, :, 0].tolist()
+    assert train.x.shape == (7, 5, 6)
+    assert train.x[0, 2].tolist()[:2] == [0, 0]
+    assert train.x[0, 2].tolist()[-2:] == [255, 255]
+    column = train.x[1, :, 0].tolist()
     assert (column[0], column[-1]) == (0, 255)
     assert column == sorted(column)
 
@@ -211,13 +211,13 @@ def test_greys_of_any_depth_are_those_of_8_bits(own, bits, how, told):
         save(Image.fromarray(grey), narrow / path.relative_to(own))
     wide, expected = read(own, picture=how), read(narrow, picture=how)
     for split, other in zip(wide, expected, strict=True):
-        assert (split.images.int() - other.images.int()).abs().max() <= 1
+        assert (split.x.int() - other.x.int()).abs().max() <= 1
     lines = "\n".join(told())
     assert (f"(10): 0 is black, {2**bits - 1:,} white" in lines) == (how == "scale")
     assert ("almost a single grey" in lines) == (how == "scale")
     dim = open_picture((own / "train/dog/0.png").read_bytes())
     alone = image_of(dim, how, 28, 28, wide[0].greys)  # as predict does
-    assert (alone == wide[0].images[3].numpy()).all()
+    assert (alone == wide[0].x[3].numpy()).all()
     assert (wide[0].picture, wide[1].picture) == (how, how)
 
 
@@ -230,7 +230,7 @@ def test_floats_are_scaled_together_whatever_is_infinite(own, low, high):
     train, _ = read(own)
     assert train.greys == {"F": (low, high)}
     expected = image_of(drawn(7).convert("RGBA"), "scale", 28, 28)  # of train/dog/0.png
-    assert np.abs(train.images[3].numpy()[1:] - expected[1:].astype(int)).max() <= 1
+    assert np.abs(train.x[3].numpy()[1:] - expected[1:].astype(int)).max() <= 1
 
 
 # Without test images.
@@ -240,7 +240,7 @@ def test_without_test_images_a_share_of_each_class_is_held_out(many, told):
     train, test = read(many, test_size=0.2)
     assert train.labels.bincount().tolist() == [8, 20, 1]
     assert test.labels.bincount().tolist() == [2, 5, 1]
-    rows = torch.cat([train.images, test.images]).flatten(1)
+    rows = torch.cat([train.x, test.x]).flatten(1)
     assert len(rows.unique(dim=0)) == 37
     assert told() == [
         "own/test: no images; 20% of each class of own/train is held out for testing",
@@ -258,7 +258,7 @@ def test_without_test_images_a_share_of_each_class_is_held_out(many, told):
 
 def test_the_seed_draws_them_and_a_new_name_or_neighbour_does_not(many):
     def tested(**changes):
-        return {row.numpy().tobytes() for row in read(many, **changes)[1].images}
+        return {row.numpy().tobytes() for row in read(many, **changes)[1].x}
 
     before = tested()
     assert tested(seed=1) != before

@@ -1,4 +1,5 @@
 import copy
+import functools
 import pickle
 
 import pytest
@@ -76,7 +77,7 @@ def test_what_it_says_after_a_row_depends_on_no_later_row(model):
         torch.jit.script,
         lambda model: torch.jit.trace(model, torch.rand(2, 3, 28)),
         lambda model: torch.export.export(model, (torch.rand(4, 9, 28),)).module(),
-        torch.fx.symbolic_trace,
+        functools.partial(torch.fx.symbolic_trace, concrete_args={"lengths": None}),
         lambda model: quantize_dynamic(model, {nn.LSTM, nn.Linear}),
     ],
     ids="half bfloat16 double copy pickle script trace export fx quantized".split(),

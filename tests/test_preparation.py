@@ -19,20 +19,20 @@ def test_the_validation_split_takes_each_class_by_its_share_if_it_is_asked_for(s
     splits = preparation.hold_out(split, 20, seed=0)
     assert [len(splits[name]) for name in ("train", "valid")] == [40, 20]
     assert splits["valid"].labels.bincount().tolist() == [2] * 10
-    rows = torch.cat([splits["train"].images, splits["valid"].images])
+    rows = torch.cat([splits["train"].x, splits["valid"].x])
     assert len(rows.unique(dim=0)) == 60  # each image in one of them, once
     again, another = (preparation.hold_out(split, 20, seed)["valid"] for seed in (0, 1))
-    assert torch.equal(splits["valid"].images, again.images)
-    assert not torch.equal(again.images, another.images)
+    assert torch.equal(splits["valid"].x, again.x)
+    assert not torch.equal(again.x, another.x)
 
 
 def test_the_last_of_each_class_are_held_out_by_its_share():
     labels = [0, 1, 0, 0, 2, 1, 0, 2, 0, 1, 0, 2, 2, 0, 0, 1, *range(3, 10), *range(3, 10)]
     splits = preparation.hold_out(labelled(labels), 15, seed=0, valid_split="last")
-    found = splits["valid"].images[:, 0, 0].tolist()
+    found = splits["valid"].x[:, 0, 0].tolist()
     assert found == [8, 9, 10, 11, 12, 13, 14, 15, *range(23, 30)]
     assert splits["valid"].labels.tolist() == [labels[i] for i in found]
-    kept = splits["train"].images[:, 0, 0].tolist()
+    kept = splits["train"].x[:, 0, 0].tolist()
     assert kept == sorted({*range(30)} - {*found})
 
 
@@ -43,7 +43,7 @@ def test_the_stage_holds_out_as_params_yaml_says(tmp_path):
     train, _ = preparation.read_splits("digits", project.path / "data/raw")
     for name, split in preparation.hold_out(train, 100, 0, "last").items():
         path = project.path / f"data/prepared/{name}.safetensors"
-        assert torch.equal(load_split(path, model_params()).images, split.images)
+        assert torch.equal(load_split(path, model_params()).x, split.x)
 
 
 @pytest.mark.parametrize("valid_split", ["random", "last"])

@@ -13,7 +13,7 @@ def test_a_split_comes_back_as_it_was_saved(split, tmp_path):
     path = tmp_path / "train.safetensors"
     save_split(split, path)
     loaded = load_split(path, PARAMS)
-    assert torch.equal(loaded.images, split.images)
+    assert torch.equal(loaded.x, split.x)
     assert torch.equal(loaded.labels, split.labels)
     assert loaded.labels.dtype == torch.int64
     assert (loaded.classes, loaded.picture) == (DIGITS, "mnist")
@@ -27,7 +27,7 @@ def test_batches_hold_each_image_once_in_the_order_asked_for(split):
     assert [len(y) for _, y in batches] == [25, 25, 10]
     x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     assert torch.equal(y, split.labels[order])
-    assert torch.equal((x * 255).round().byte(), split.images[order])
+    assert torch.equal((x * 255).round().byte(), split.x[order])
 
 
 def test_the_model_reads_greys_from_0_to_1():

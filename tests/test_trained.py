@@ -66,9 +66,9 @@ def enlarged(image, generator):
 
 def test_enlarged_inverted_shifted_and_turned_test_images_keep_96_percent(model, split):
     generator = np.random.default_rng(0)
-    pictures = (enlarged(image, generator) for image in split.images)
+    pictures = (enlarged(image, generator) for image in split.x)
     images = torch.stack([torch.from_numpy(prepare(picture)) for picture in pictures])
-    logits = compute_logits(model, dataclasses.replace(split, images=images))
+    logits = compute_logits(model, dataclasses.replace(split, x=images))
     accuracy = (logits.argmax(1) == split.labels).double().mean().item()
     report("test images as pictures", f"{accuracy:.2%}")
     assert accuracy >= 0.96
@@ -81,7 +81,7 @@ def test_the_bound_of_float16_is_derived_and_holds(model, split):
     assert moved.max() <= page.FLOAT16_BOUND
     deviations = []
     weights = list(model.parameters())
-    for image in split.images[:5]:
+    for image in split.x[:5]:
         logits = model.train()(to_input(image[None]))[0]
         for logit in logits:
             slopes = torch.autograd.grad(logit, weights, retain_graph=True)
@@ -114,7 +114,7 @@ def page_of(model, folder):
 def test_the_page_has_pytorchs_class_for_all_test_images(show, model, split, tmp_path):
     tab = show(page_of(model, tmp_path))
     for first in range(0, len(split), 500):
-        assert_reads_alike(tab, model, split.images[first : first + 500])
+        assert_reads_alike(tab, model, split.x[first : first + 500])
 
 
 DRAW = """(strokes) => {

@@ -70,7 +70,7 @@ def test_a_step_is_adams(split):
     torch.manual_seed(0)
     by_hand = LSTMClassifier(model_params(**SMALL))
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-2)
-    loss = torch.nn.CrossEntropyLoss()(by_hand(split.images.float() / 255), split.labels)
+    loss = torch.nn.CrossEntropyLoss()(by_hand(split.x.float() / 255), split.labels)
     loss.backward()
     optimizer.step()
     for ours, theirs in zip(run.model.parameters(), by_hand.parameters(), strict=True):
@@ -146,7 +146,7 @@ def test_bits_depend_on_the_seed_and_not_on_what_is_held_out(split):
     second, same_rows = train(split)
     other, other_rows = train(split, seed=1)
     blank = split.take(torch.arange(10))
-    blank.images.zero_()
+    blank.x.zero_()
     unseen = started(settings())
     rows_of(unseen, split, blank)
     assert rows == same_rows != other_rows
@@ -272,7 +272,7 @@ def test_on_cuda_no_step_waits_for_the_device(split, terminal, changes):
     data = split.take(torch.arange(128) % 60).to(on)
     run.epoch = 1
     run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
-    augmentation._bicubic(28, data.images.device)  # copied there, once
+    augmentation._bicubic(28, data.x.device)  # copied there, once
     steps = []
     shown = terminal()
     # The one wait is for the epoch's losses, when all steps are taken.

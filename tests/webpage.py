@@ -47,7 +47,7 @@ def load(project, n=200):
         load_split(project.path / f"data/prepared/{name}.safetensors", params)
         for name in ("test", "train")
     ]
-    return model, torch.cat([part.images for part in parts])[:n]
+    return model, torch.cat([part.x for part in parts])[:n]
 
 
 def wait(tab, expression):

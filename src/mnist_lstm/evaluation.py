@@ -20,14 +20,15 @@ class Score(NamedTuple):
 
 @torch.inference_mode()
 def compute_logits(model: nn.Module, split: Split) -> Tensor:
-    """Return the model's logits [N x ydim] for each image of ``split``, in its order."""
+    """Return the model's logits [N x ydim] for each example of ``split``, in its order."""
     model.eval()
-    return torch.cat([model(x) for x, _ in split.batches(batch_size(split))])
+    batches = split.batches(batch_size(split))
+    return torch.cat([model(x, *lengths) for x, _, *lengths in batches])
 
 
 def batch_size(split: Split) -> int:
-    """Return how many images are evaluated at a time, where ``split`` lies."""
-    return _BATCH[split.images.device.type]
+    """Return how many examples are evaluated at a time, where ``split`` lies."""
+    return _BATCH[split.x.device.type]
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:

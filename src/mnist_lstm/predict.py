@@ -116,7 +116,7 @@ def predict(
 
 
 def _predict(model: Model, picture: Picture) -> Prediction:
-    classes, how, length, greys = model.reads
+    classes, how, length, greys, _ = model.reads
     opened = _opened(picture)
     # A copy: Pillow's cannot be written to, and PyTorch warns of that.
     image = np.array(image_of(opened, how, length, model.params.xdim, greys))

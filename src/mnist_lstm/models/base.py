@@ -15,8 +15,9 @@ class Reads(NamedTuple):
 
     classes: tuple[str, ...]  # the name of what each logit stands for
     picture: str  # how a picture becomes an image, as prepare.picture says
-    length: int  # L, the rows of an image
+    length: int  # L, the rows of an image, the steps of the longest train sequence
     greys: Mapping[str, Sequence[float]] = {}  # of the train images, see data/picture.py
+    scaling: Mapping[str, Any] = {}  # of sequences, see data/preparation.py; else empty
 
 
 class Model(nn.Module):
@@ -42,11 +43,13 @@ class Model(nn.Module):
         self.reads = Reads((), "", 0)
         self.kept: int | None = None  # the epoch of its weights, if they are not the last
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Classify sequences of any length.
 
         Args:
             x: float32 [N x L x Q].
+            lengths: int64 [N], the real steps of each; what stands behind them is padding
+                and must not count. None: all L steps are real.
 
         Returns:
             Logits, float32 [N x ydim].
@@ -64,6 +67,14 @@ class Model(nn.Module):
     def for_onnx(self) -> nn.Module:
         """Return what is exported to ONNX: this, or a twin that makes fewer nodes."""
         return self
+
+
+def last_step(out: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the output at each sequence's last real step: [N x L x D] => [N x D]."""
+    if lengths is None:
+        return out[:, -1]
+    place = (lengths - 1).view(-1, 1, 1).expand(-1, 1, out.shape[2])
+    return out.gather(1, place).squeeze(1)
 
 
 def make_model(params: ModelParams, precision: str = "fp32") -> Model:

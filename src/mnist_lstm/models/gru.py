@@ -8,7 +8,7 @@ import itertools
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm.models.base import Model, draw_as_keras
+from mnist_lstm.models.base import Model, draw_as_keras, last_step
 from mnist_lstm.plumbing.params import ModelParams
 
 
@@ -34,9 +34,9 @@ class GRUClassifier(Model):
         if params.init == "keras":
             draw_as_keras(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify sequences: [N x L x Q] => [N x ydim]."""
-        return self.lin(self._run(x)[:, -1])
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Classify sequences: [N x L x Q], int64 [N] => [N x ydim]."""
+        return self.lin(last_step(self._run(x), lengths))
 
     def read(self, x: Tensor) -> Tensor:
         """Return the logits after each step: [N x L x Q] => [N x L x ydim]."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from mnist_lstm.models.base import Model, draw_as_keras
+from mnist_lstm.models.base import Model, draw_as_keras, last_step
 from mnist_lstm.plumbing.params import ModelParams
 
 
@@ -37,23 +37,24 @@ class LSTMClassifier(Model):
             draw_as_keras(self)
             _open_forget_gates(self.rnn)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify sequences of any length by the last step's output.
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Classify sequences of any length by the last real step's output.
 
         Args:
             x: [N x L x Q], of the weights' type.
+            lengths: int64 [N], the real steps of each; None: all.
 
         Returns:
             Logits [N x ydim], of the same type.
         """
         if torch.jit.is_scripting():  # TorchScript knows no autocast as below
-            return self.lin(self.rnn(x)[0][:, -1])
+            return self.lin(last_step(self.rnn(x)[0], lengths))
         bf16 = self.precision == "bf16"
         # On CUDA the layers cast themselves: autocast would compute an LSTM in float16.
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16 and not x.is_cuda):
             # [N x L x D]; the states start at zero
             rnn_out = self._run_layers(x)
-            return self.lin(rnn_out[:, -1].to(x.dtype)).to(x.dtype)
+            return self.lin(last_step(rnn_out, lengths).to(x.dtype)).to(x.dtype)
 
     def _run_layers(self, x: Tensor) -> Tensor:
         """Run the LSTM: [N x L x Q] => [N x L x D].

@@ -16,8 +16,9 @@ _YOUNGER = {"name": "lstm", "n_head": 4}
 def save_model(model: Model, path: Path, reads: Reads) -> None:
     """Write the weights to ``path``, with the model's parameters and what it ``reads``."""
     metadata: dict = {"model": _kept(model.params), "reads": reads._asdict()}
-    if not reads.greys:
-        del metadata["reads"]["greys"]
+    for name in ("greys", "scaling"):
+        if not metadata["reads"][name]:
+            del metadata["reads"][name]
     if model.kept is not None:
         metadata["kept"] = model.kept
     save_tensors(path, model.state_dict(), metadata)

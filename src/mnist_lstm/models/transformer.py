@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, gelu, scaled_dot_product_attention
 
-from mnist_lstm.models.base import Model
+from mnist_lstm.models.base import Model, last_step
 from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.params import ModelParams
 
@@ -35,9 +35,9 @@ class TransformerClassifier(Model):
                 if values.ndim == 2:
                     nn.init.xavier_uniform_(values)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Classify sequences of any length: [N x L x Q] => [N x ydim]."""
-        return self.read(x)[:, -1]
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Classify sequences of any length: [N x L x Q], int64 [N] => [N x ydim]."""
+        return last_step(self.read(x), lengths)
 
     def read(self, x: Tensor) -> Tensor:
         """Return the logits after each step: [N x L x Q] => [N x L x ydim]."""

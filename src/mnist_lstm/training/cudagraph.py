@@ -8,8 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-Batch = tuple[Tensor, Tensor]
-Step = Callable[[Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, ...]  # as Split.batches yields it
+Step = Callable[..., Tensor]
 _MOST = 4  # graphs: of a batch and an epoch's last, each in shards of two sizes
 _WARM_UP = 3  # steps in which cuDNN, cuBLAS and the optimizer make what they keep
 
@@ -29,26 +29,28 @@ class GraphedStep:
         self.graphs: dict[torch.Size, tuple[Batch, Tensor, torch.cuda.CUDAGraph]] = {}
         self.most = _MOST
 
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Take a step on the batch (``x``, ``y``); return its loss, on the device."""
-        if x.shape not in self.graphs:
-            if self.taken[x.shape] < _WARM_UP:
-                self.taken[x.shape] += 1
-                return self._beside(x, y)
-            if len(self.graphs) >= self.most or not self._capture(x.clone(), y.clone()):
-                return self.step(x, y)
-        batch, loss, graph = self.graphs[x.shape]
-        for static, values in zip(batch, (x, y), strict=True):
-            static.copy_(values)
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """Take a step on the ``batch``; return its loss, on the device."""
+        size = batch[0].shape
+        if size not in self.graphs:
+            if self.taken[size] < _WARM_UP:
+                self.taken[size] += 1
+                return self._beside(batch)
+            copies = tuple(values.clone() for values in batch)
+            if len(self.graphs) >= self.most or not self._capture(copies):
+                return self.step(*batch)
+        static, loss, graph = self.graphs[size]
+        for place, values in zip(static, batch, strict=True):
+            place.copy_(values)
         graph.replay()
         return loss.clone()
 
-    def _beside(self, x: Tensor, y: Tensor) -> Tensor:
+    def _beside(self, batch: Batch) -> Tensor:
         """Take the step on a stream of its own, as a capture will."""
         stream = self.stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            loss = self.step(x, y)
+            loss = self.step(*batch)
         torch.cuda.current_stream().wait_stream(stream)
         return loss
 
@@ -57,12 +59,12 @@ class GraphedStep:
         """One for all: cuBLAS keeps a workspace for each."""
         return torch.cuda.Stream()
 
-    def _capture(self, x: Tensor, y: Tensor) -> bool:
-        """Record the step on (``x``, ``y``), if it can be; nothing is computed."""
+    def _capture(self, batch: Batch) -> bool:
+        """Record the step on ``batch``, if it can be; nothing is computed."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                loss = self.step(x, y)
+                loss = self.step(*batch)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -70,5 +72,5 @@ class GraphedStep:
             print(f"warning: no CUDA graph, steps are slower: {reason}", file=sys.stderr)
             self.most = 0
             return False
-        self.graphs[x.shape] = (x, y), loss, graph
+        self.graphs[batch[0].shape] = batch, loss, graph
         return True

@@ -26,7 +26,7 @@ from mnist_lstm.plumbing.environment import IS_WORKER, STORE, number_from
 from mnist_lstm.plumbing.errors import UserError, WorkersError
 from mnist_lstm.plumbing.params import TrainParams
 from mnist_lstm.plumbing.script import ending_at_once
-from mnist_lstm.training.cudagraph import GraphedStep
+from mnist_lstm.training.cudagraph import GraphedStep, Step
 
 _LONGEST = 7 * 24 * 3600  # seconds to wait for another worker
 _LOST = (
@@ -121,41 +121,41 @@ class ShardedStep:
         self.workers = workers
         own = run.params.shards // workers.count
         self.own = range(workers.rank * own, (workers.rank + 1) * own)
-        self.gradient: Callable[[Tensor, Tensor], Tensor] = self._gradient
+        self.gradient: Step = self._gradient
         if run.optimizer.cuda:
             self.gradient = GraphedStep(self._gradient)
         self.sizes = [values.numel() for values in run.model.parameters()]
 
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Learn from a batch, x: [B x L x Q] and y: int64 [B]; return its mean loss [].
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """Learn from a ``batch`` as Split.batches yields it; return its mean loss [].
 
         Raises:
             WorkersError: another worker is gone; no weight has moved.
         """
-        rows = torch.stack([self._row(x, y, shard) for shard in self.own])
+        rows = torch.stack([self._row(batch, shard) for shard in self.own])
         first, *others = self.workers.gather(rows)
         total = first.clone()
         for row in others:
             total += row
-        *gradients, loss = (total / len(y)).split([*self.sizes, 1])
+        *gradients, loss = (total / len(batch[0])).split([*self.sizes, 1])
         for values, gradient in zip(self.run.model.parameters(), gradients, strict=True):
             values.grad = gradient.view_as(values)
         self.run.optimizer.step()
         return loss[0].clone()  # the run keeps it: not the whole of `total` with it
 
-    def _row(self, x: Tensor, y: Tensor, shard: int) -> Tensor:
-        """Return the sum of the gradients on a shard's images, and of losses: [P + 1]."""
-        params = self.run.params
-        part = slice(*(len(y) * end // params.shards for end in (shard, shard + 1)))
+    def _row(self, batch: tuple[Tensor, ...], shard: int) -> Tensor:
+        """Return the sum of the gradients on a shard's examples, and of losses: [P + 1]."""
+        params, n = self.run.params, len(batch[0])
+        part = slice(*(n * end // params.shards for end in (shard, shard + 1)))
         if part.start == part.stop:  # of an epoch's last batch
-            return x.new_zeros(sum(self.sizes) + 1)
+            return batch[0].new_zeros(sum(self.sizes) + 1)
         # What chance draws must depend on neither the worker nor how many there are.
         words = f"{params.seed} {self.run.taken()} {shard}"
         torch.manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:7]))
-        return self.gradient(x[part], y[part])
+        return self.gradient(*(values[part] for values in batch))
 
-    def _gradient(self, x: Tensor, y: Tensor) -> Tensor:
-        loss = self.run.loss(x, y, reduction="sum")
+    def _gradient(self, *batch: Tensor) -> Tensor:
+        loss = self.run.loss(*batch, reduction="sum")
         self.run.optimizer.zero_grad()
         loss.backward()
         gradients = [

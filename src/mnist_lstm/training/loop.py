@@ -28,9 +28,9 @@ Row = dict[str, float]
 _PROBE = 32  # images of the fingerprint
 
 
-def train_step(run: "Run", x: Tensor, y: Tensor) -> Tensor:
-    """Learn from a batch, x: [B x L x Q] and y: int64 [B]; return its mean loss []."""
-    loss = run.loss(x, y)
+def train_step(run: "Run", *batch: Tensor) -> Tensor:
+    """Learn from a ``batch`` as Split.batches yields it; return its mean loss []."""
+    loss = run.loss(*batch)
     run.optimizer.zero_grad()
     loss.backward()
     run.optimizer.step()
@@ -65,11 +65,11 @@ def fit(
             release_freed_memory()  # evaluation leaves it in pieces that fit no step
             n = run.begin_epoch(train)
             with TrainingBar(n, run.epoch, run.params.epochs, run.done) as bar:
-                for x, y in train.batches(run.params.batch_size, run.order, run.done):
+                for batch in train.batches(run.params.batch_size, run.order, run.done):
                     run.begin_step()
-                    loss = run.step(x, y)
+                    loss = run.step(*batch)
                     run.end_step(loss)
-                    bar.advance(len(y), loss)
+                    bar.advance(len(batch[0]), loss)
                     yield None
             learnt["train_loss"] = run.mean_loss(n)
         row: Row = {"epoch": run.epoch}
@@ -153,7 +153,7 @@ class Run:
         devices = [few.labels.device] if few.labels.is_cuda else []
         digest = hashlib.sha256()
         with torch.random.fork_rng(devices):
-            for x, y in few.batches(_PROBE):
+            for x, y, *_ in few.batches(_PROBE):
                 rows = x[:, x.shape[1] // 2 :][:, :4]  # the upper ones are blank
                 cross_entropy(self.model.train()(rows), y).backward()
         for values in self.model.parameters():
@@ -171,9 +171,11 @@ class Run:
         self.steps = math.ceil(len(self.order) / self.params.batch_size)
         return len(self.order)
 
-    def loss(self, x: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
-        """Return the loss [] of the model on a batch, x: [B x L x Q] and y: int64 [B]."""
-        logits = self.model(augment(x, self.augment, self.strength))
+    def loss(
+        self, x: Tensor, y: Tensor, *lengths: Tensor, reduction: str = "mean"
+    ) -> Tensor:
+        """Return the loss [] of the model on a batch as Split.batches yields it."""
+        logits = self.model(augment(x, self.augment, self.strength), *lengths)
         smoothing = self.params.label_smoothing
         return cross_entropy(logits, y, label_smoothing=smoothing, reduction=reduction)
 
