@@ -129,9 +129,9 @@ def take_along(folder: Path) -> None:
         shutil.copy(".dvc/config.local", folder / ".dvc")
     cache = call(Path(), "dvc", "cache", "dir").strip()
     call(folder, "dvc", "cache", "dir", "--local", cache)
-    if (folder / "own.dvc").exists():
-        call(folder, "dvc", "checkout", "own.dvc")
-    elif not (folder / "own" / "train").exists():  # neither Git nor DVC tracks it
+    for file in folder.glob("own/*.dvc"):
+        call(folder, "dvc", "checkout", str(file.relative_to(folder)))
+    if not any(folder.glob("own/t*")):  # neither Git nor DVC tracks any
         shutil.rmtree(folder / "own")
         shutil.copytree("own", folder / "own", copy_function=os.link)
 

@@ -44,11 +44,13 @@ def to_float32(values: np.ndarray, name: str = "") -> np.ndarray:
         raise UserError(f"{name or 'values'} of type {values.dtype}, expected numbers")
     if not values.size:
         raise UserError(f"{name or 'an array'} {list(values.shape)}, without values")
-    numbers = np.empty(values.shape, np.float32)
+    is_single = values.dtype == np.float32
+    numbers = values if is_single else np.empty(values.shape, np.float32)
     for i in range(0, len(values), _CHUNK):
         part = numbers[i : i + _CHUNK]
-        with np.errstate(over="ignore"):
-            part[:] = values[i : i + _CHUNK]
+        if not is_single:
+            with np.errstate(over="ignore"):
+                part[:] = values[i : i + _CHUNK]
         if np.isinf(part).any():
             at = np.argwhere(np.isinf(part))[0] + [i, *[0] * (values.ndim - 1)]
             value = values[tuple(at)]
