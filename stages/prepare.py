@@ -13,7 +13,8 @@ from pathlib import Path
 
 from mnist_lstm.data.datasets import OWN
 from mnist_lstm.data.preparation import hold_out, read_splits
-from mnist_lstm.data.splits import save_split
+from mnist_lstm.data.scaling import standardise
+from mnist_lstm.data.splits import Split, save_split
 from mnist_lstm.plumbing.files import replacing_folder
 from mnist_lstm.plumbing.params import load_params
 
@@ -33,10 +34,23 @@ def main() -> None:
     prepare = params.prepare
     splits = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits["test"] = test
+    splits = standardise(splits, prepare.missing)
     with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
             save_split(split, folder / f"{name}.safetensors")
-            print(f"{name}: {len(split):,} images of {list(split.x.shape[1:])}")
+            print(f"{name}: {told(split)}")
+
+
+def told(split: Split) -> str:
+    """Return how many examples of which size a split has."""
+    _, length, q = split.x.shape
+    if split.is_images:
+        return f"{len(split):,} images of {[length, q]}"
+    steps = f"{length:,}"
+    if split.lengths is not None:
+        steps = f"{split.lengths.min():,} to {split.lengths.max():,}"
+    groups = f", {len(set(split.groups)):,} groups" if split.groups else ""
+    return f"{len(split):,} sequences of {steps} steps of {q:,} values{groups}"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,10 @@ from mnist_lstm.plumbing.files import write_bytes
 
 # Whoever adds a parameter adds it here: the value that switches it off. Rows that are older
 # than a parameter are read with it, and so keep their meaning whatever the default becomes.
-OFF = {"model.name": "lstm", "model.n_head": "4", "train.keep": "last"}
+OFF = {
+    **{"model.name": "lstm", "model.n_head": "4", "train.keep": "last"},
+    **{"prepare.missing": "refuse", "augment.noise": "0", "augment.time_shift": "0"},
+}
 
 
 def in_full(params: Mapping[str, Mapping[str, Any]]) -> str:

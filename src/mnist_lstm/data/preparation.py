@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,36 +76,39 @@ def _read_digits() -> tuple[Split, Split]:
 def hold_out(
     train: Split, valid_size: int, seed: int, valid_split: str = "random"
 ) -> dict[str, Split]:
-    """Split ``valid_size`` images off ``train``, each class by its share.
+    """Split ``valid_size`` examples off ``train``, each class by its share.
 
     Args:
         train: of any order.
         valid_size: how many; 0: none.
-        seed: chooses the images of ``random``.
-        valid_split: ``random``, or ``last``: of each class the last. MNIST lies in its
-            writers' order, so these are of others than the rest, as the test split is.
+        seed: chooses the examples of ``random``, the groups of ``group``.
+        valid_split: ``random``; ``last``: of each class the last (MNIST lies in its
+            writers' order, so these are of others than the rest, as the test split is);
+            or ``group``: whole groups, until there are about ``valid_size``.
 
     Returns:
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
 
     Raises:
         ParamsError: a validation split without room for every class, or a class of one
-            image.
+            example; no groups to hold out.
     """
     if valid_size == 0:
         return {"train": train}
     n_class = len(train.classes)
     if not n_class <= valid_size <= len(train) - n_class:
         most = len(train) - n_class
-        fits = f"0 or from {n_class} to {most} for {len(train)} train images"
+        fits = f"0 or from {n_class} to {most} for {len(train)} train examples"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
         names = ", ".join(train.classes[i] for i in single[:5])
-        fits = f"0 where a class has one train image ({names})"
+        fits = f"0 where a class has one train example ({names})"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     heldout = torch.zeros(len(train), dtype=torch.bool)
-    if valid_split == "last":
+    if valid_split == "group":
+        heldout[_whole_groups(train, valid_size, seed)] = True
+    elif valid_split == "last":
         heldout[_last(train.labels, valid_size)] = True
     else:
         heldout[_random(train.labels, valid_size, seed)] = True
@@ -112,16 +116,52 @@ def hold_out(
     return {name: train.take(part.nonzero().flatten()) for name, part in parts.items()}
 
 
+def _whole_groups(train: Split, n: int, seed: int) -> list[int]:
+    if not train.groups:
+        fits = "random or last: the train data name no groups"
+        raise ParamsError.of("prepare.valid_split", fits, "group")
+    chosen = draw_groups(train.groups, n, seed)
+    rest = set(range(len(train))) - set(chosen)
+    left = train.labels[sorted(rest)].unique()
+    if not chosen or len(left) < len(train.labels.unique()):
+        groups = len(set(train.groups))
+        fits = f"such that the other groups, of {groups}, have every class"
+        raise ParamsError.of("prepare.valid_size", fits, n)
+    return chosen
+
+
+def draw_groups(groups: Sequence[str], n: int, seed: int) -> list[int]:
+    """Return the places of about ``n`` examples: those of whole ``groups``.
+
+    The hash of a group's name and of the seed decides, so a group that is added or removed
+    moves hardly another.
+    """
+    members: dict[str, list[int]] = {}
+    for place, group in enumerate(groups):
+        members.setdefault(group, []).append(place)
+
+    def drawn(group: str) -> bytes:
+        return hashlib.sha256(f"{seed} {group}".encode()).digest()
+
+    chosen: list[int] = []
+    for group in sorted(
+        members, key=lambda g: hashlib.sha256(f"{seed} {g}".encode()).digest()
+    ):
+        if abs(len(chosen) + len(members[group]) - n) < abs(len(chosen) - n):
+            chosen += members[group]
+    return chosen
+
+
 def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:
     from sklearn.model_selection import train_test_split
 
-    images = range(len(labels))
-    _, chosen = train_test_split(images, test_size=n, stratify=labels, random_state=seed)
+    places = range(len(labels))
+    _, chosen = train_test_split(places, test_size=n, stratify=labels, random_state=seed)
     return chosen
 
 
 def _last(labels: torch.Tensor, n: int) -> torch.Tensor:
-    """Return int64 [n]: the images with most of their class before them, by share."""
+    """Return int64 [n]: the examples with most of their class before them, by share."""
     counts = labels.bincount()
     by_class = labels.argsort(stable=True)
     first = counts.cumsum(0) - counts
