@@ -91,7 +91,7 @@ def warn_of_guessing(accuracy: float, train: Split) -> None:
     most = train.labels.bincount().max().item() / len(train)
     if accuracy <= most:
         print(
-            f"warning: train accuracy is {accuracy:.1%} after the last epoch, and to answer "
+            f"warning: train accuracy is {accuracy:.1%} after the last epoch; to answer "
             f"the commonest class alone gives {most:.1%}: nothing is learnt; raise "
             "train.epochs or train.lr, and look at plots/samples.png",
             file=sys.stderr,
