@@ -63,7 +63,7 @@ def percent(accuracy: pd.Series) -> str:
 
 
 def interval(accuracy: pd.Series) -> str:
-    """Return where the mean over all seeds lies, by Student's t, on these images."""
+    """Return where the mean over all seeds lies, by Student's t, on these examples."""
     from scipy import stats  # here: its import changes what warns
 
     if len(accuracy) < 2:
