@@ -19,8 +19,9 @@ def standardise(splits: dict[str, Split], missing: str) -> dict[str, Split]:
     become 0, the mean. The values are changed in place, for they may fill half the memory.
 
     Returns:
-        Splits whose ``scaling`` has ``mean`` and ``deviation``, a number a feature, and
-        ``missing``, as prepare.missing says. A constant feature has the deviation 1.
+        Splits whose ``scaling`` has ``mean`` and ``deviation``, a number a feature,
+        ``missing``, as prepare.missing says, and ``features``, their names, where the data
+        tell them. A constant feature has the deviation 1.
     """
     train = splits["train"]
     if train.is_images:
@@ -29,10 +30,11 @@ def standardise(splits: dict[str, Split], missing: str) -> dict[str, Split]:
     mean, deviation = moments(train)
     constant = (deviation == 0).nonzero().flatten().tolist()
     if constant:
-        features = ", ".join(str(i + 1) for i in constant[:10])
-        print(f"train: constant, and so of no use: feature {features}")
+        features = ", ".join(_called(train, i) for i in constant[:10])
+        print(f"train: constant, and so of no use: {features}")
         deviation[constant] = 1
     scaling = {"mean": mean.tolist(), "deviation": deviation.tolist(), "missing": missing}
+    scaling |= train.scaling
     found = {}
     for name, split in splits.items():
         split.x.sub_(mean).div_(deviation).nan_to_num_(nan=0.0)
@@ -64,6 +66,11 @@ def real_steps(split: Split) -> Tensor:
     return steps < split.lengths[:, None]
 
 
+def _called(split: Split, feature: int) -> str:
+    names = split.scaling.get("features")
+    return f"feature {feature + 1}" + (f" ({names[feature]})" if names else "")
+
+
 def _tell_other_units(name: str, split: Split) -> None:
     mean, deviation = moments(split)
     far = (mean.abs() > _FAR) | (deviation > _FAR) | (deviation < 1 / _FAR)
@@ -72,7 +79,7 @@ def _tell_other_units(name: str, split: Split) -> None:
         i = places[0]
         print(
             f"{name}: {len(places)} of {len(far)} features lie elsewhere than in train; "
-            f"feature {i + 1} has mean {mean[i]:.2g}, deviation {deviation[i]:.2g}, where "
+            f"{_called(split, i)} has mean {mean[i]:.2g}, deviation {deviation[i]:.2g}, where "
             "train has 0 and 1: other units, or another source?"
         )
 
