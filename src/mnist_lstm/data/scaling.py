@@ -79,7 +79,7 @@ def _tell_other_units(name: str, split: Split) -> None:
         i = places[0]
         print(
             f"{name}: {len(places)} of {len(far)} features lie elsewhere than in train; "
-            f"{_called(split, i)} has mean {mean[i]:.2g}, deviation {deviation[i]:.2g}, where "
+            f"{_called(split, i)} has mean {mean[i]:.2g}, deviation {deviation[i]:.2g}; "
             "train has 0 and 1: other units, or another source?"
         )
 
