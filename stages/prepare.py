@@ -24,9 +24,9 @@ def main() -> None:
     params = load_params()
     if params.data.name == OWN:
         # Half a second, and only where it is asked for.
-        from mnist_lstm.data import imagefolder
+        from mnist_lstm.data import own
 
-        train, test = imagefolder.read_splits(Path("own"), params.prepare)
+        train, test = own.read_splits(Path("own"), params.prepare)
         q, n_class = train.x.shape[2], len(train.classes)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
