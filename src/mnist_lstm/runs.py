@@ -15,7 +15,7 @@ from mnist_lstm.plumbing.files import write_bytes
 # than a parameter are read with it, and so keep their meaning whatever the default becomes.
 OFF = {
     **{"model.name": "lstm", "model.n_head": "4", "train.keep": "last"},
-    **{"prepare.missing": "refuse", "augment.noise": "0", "augment.time_shift": "0"},
+    **{"prepare.missing": "refuse", "augment.noise": "0"},
 }
 
 

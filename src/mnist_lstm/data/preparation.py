@@ -2,13 +2,13 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mnist_lstm.data.datasets import OPTIONS, kind_of, sources
+from mnist_lstm.data.folders import drawn_groups
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 
@@ -120,36 +120,12 @@ def _whole_groups(train: Split, n: int, seed: int) -> list[int]:
     if not train.groups:
         fits = "random or last: the train data name no groups"
         raise ParamsError.of("prepare.valid_split", fits, "group")
-    chosen = draw_groups(train.groups, n, seed)
-    rest = set(range(len(train))) - set(chosen)
-    left = train.labels[sorted(rest)].unique()
-    if not chosen or len(left) < len(train.labels.unique()):
-        groups = len(set(train.groups))
-        fits = f"such that the other groups, of {groups}, have every class"
-        raise ParamsError.of("prepare.valid_size", fits, n)
-    return chosen
-
-
-def draw_groups(groups: Sequence[str], n: int, seed: int) -> list[int]:
-    """Return the places of about ``n`` examples: those of whole ``groups``.
-
-    The hash of a group's name and of the seed decides, so a group that is added or removed
-    moves hardly another.
-    """
-    members: dict[str, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
-
-    def drawn(group: str) -> bytes:
-        return hashlib.sha256(f"{seed} {group}".encode()).digest()
-
-    chosen: list[int] = []
-    for group in sorted(
-        members, key=lambda g: hashlib.sha256(f"{seed} {g}".encode()).digest()
-    ):
-        if abs(len(chosen) + len(members[group]) - n) < abs(len(chosen) - n):
-            chosen += members[group]
-    return chosen
+    names = train.names(train.labels)
+    chosen = np.flatnonzero(drawn_groups(names, train.groups, n / len(train), seed))
+    if not len(chosen):
+        fits = "random or last: no group can be held out whole, each is needed for a class"
+        raise ParamsError.of("prepare.valid_split", fits, "group")
+    return chosen.tolist()
 
 
 def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:

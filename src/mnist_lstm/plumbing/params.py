@@ -114,7 +114,6 @@ class AugmentParams(_Section):
     shift: Share
     elastic: Amount
     noise: Amount
-    time_shift: Share
     fade: Share
 
 

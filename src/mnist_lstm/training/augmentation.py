@@ -15,7 +15,7 @@ from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.params import AugmentParams
 
 OF_IMAGES = ("rotation", "scale", "shear", "shift", "elastic")  # each an amplitude
-OF_SEQUENCES = ("noise", "time_shift")
+OF_SEQUENCES = ("noise",)
 _KNOTS = 7  # an elastic field is drawn at 7 x 7 points, some 5 pixels apart
 
 
@@ -42,18 +42,13 @@ def refuse_misfits(params: AugmentParams, images: bool) -> None:
         raise ParamsError(*map(str, found))
 
 
-def augment(
-    x: Tensor, params: AugmentParams, strength: Tensor, lengths: Tensor | None = None
-) -> Tensor:
+def augment(x: Tensor, params: AugmentParams, strength: Tensor) -> Tensor:
     """Return examples [B x L x Q], each distorted in its own way.
 
     By up to the share ``strength`` [] of each amplitude in ``params``. Images are rotated,
-    sheared, scaled, shifted and displaced; what comes from outside is 0. Sequences, of
-    ``lengths`` int64 [B], begin earlier or later, and noise is added. Where every amplitude
-    is 0, that is ``x`` itself, and nothing is drawn.
+    sheared, scaled, shifted and displaced; what comes from outside is 0. To sequences noise
+    is added. Where every amplitude is 0, that is ``x`` itself, and nothing is drawn.
     """
-    if params.time_shift:
-        x = _shift(x, params.time_shift * strength, lengths)
     if params.noise:
         x = x + params.noise * strength * torch.randn_like(x)
     if not any(getattr(params, name) for name in OF_IMAGES):
@@ -64,20 +59,6 @@ def augment(
     if params.elastic:
         grid = grid + _elastic(x, params.elastic, strength)
     return grid_sample(images, grid, align_corners=False).squeeze(1)
-
-
-def _shift(x: Tensor, most: Tensor, lengths: Tensor | None) -> Tensor:
-    """Move each sequence in time by up to the share ``most`` [] of its length, either way.
-
-    Its length stays: its first or its last step is repeated.
-    """
-    n, length, q = x.shape
-    if lengths is None:
-        lengths = torch.full((n,), length, device=x.device)
-    moved = torch.empty(n, device=x.device).uniform_(-1, 1) * most * lengths
-    steps = torch.arange(length, device=x.device) + moved.round().long()[:, None]
-    steps = steps.clamp(min=0).minimum(lengths[:, None] - 1)
-    return x.gather(1, steps[:, :, None].expand(n, length, q))
 
 
 def _affine(n: int, params: AugmentParams, strength: Tensor) -> Tensor:

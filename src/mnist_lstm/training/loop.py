@@ -175,8 +175,7 @@ class Run:
         self, x: Tensor, y: Tensor, *lengths: Tensor, reduction: str = "mean"
     ) -> Tensor:
         """Return the loss [] of the model on a batch as Split.batches yields it."""
-        x = augment(x, self.augment, self.strength, *lengths)
-        logits = self.model(x, *lengths)
+        logits = self.model(augment(x, self.augment, self.strength), *lengths)
         smoothing = self.params.label_smoothing
         return cross_entropy(logits, y, label_smoothing=smoothing, reduction=reduction)
 
