@@ -30,6 +30,7 @@ class Part(NamedTuple):
     names: list[str]  # of the class of each
     groups: list[str]  # of each; none where there are none
     places: Sequence[str]  # of each, for a person
+    features: Sequence[str] = ()  # names of the values in a step, if any are given
 
 
 def read_parts(
@@ -204,17 +205,42 @@ def _read_folders(
 def _read_file(path: Path) -> Table | str:
     """Read a file of one sequence, or say why it cannot be read."""
     try:
+        return read_table(path)
+    except UserError as error:
+        return str(error)
+
+
+def read_table(path: Path) -> Table:
+    """Read a file of one sequence: CSV, or an array [L x Q] or [L] in ``.npy``.
+
+    Raises:
+        UserError: says what is wrong with it, without its name.
+    """
+    try:
         if path.suffix.lower() != ".npy":
             return read_csv(path.read_bytes())
         values = load(path)
-        if not isinstance(values, np.ndarray) or values.ndim not in (1, 2):
-            raise UserError("expected one array, [steps x values] or [steps]")
-        values = values.reshape(len(values), -1)
-        numbers = to_float32(values)
-        notes = (COARSE,) * blurs(values, numbers)
-        return Table(numbers, (), missing_in(numbers), notes)
-    except (UserError, OSError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        raise UserError(error.strerror or str(error)) from None
+    if not isinstance(values, np.ndarray):
+        raise UserError("several arrays, expected one")
+    return table_of(values)
+
+
+def table_of(values: np.ndarray) -> Table:
+    """Return an array [L x Q] or [L] as a sequence.
+
+    Raises:
+        UserError: it has other dimensions, or holds no numbers.
+    """
+    if values.ndim not in (1, 2):
+        raise UserError(
+            f"an array {list(values.shape)}, expected [steps x values] or [steps]"
+        )
+    values = values.reshape(len(values), -1)
+    numbers = to_float32(values)
+    notes = (COARSE,) * blurs(values, numbers)
+    return Table(numbers, (), missing_in(numbers), notes)
 
 
 def _unlike(tables: Mapping[Path, Table]) -> list[str]:
@@ -247,7 +273,8 @@ def _of_files(
     names, paths = zip(*named, strict=True)
     groups = [unicodedata.normalize("NFC", path.parent.name) for path in paths if grouped]
     x, lengths = _stacked([tables[path].values for path in paths])
-    return Part(source, x, lengths, list(names), groups, list(map(str, paths)))
+    features = tables[paths[0]].names
+    return Part(source, x, lengths, list(names), groups, list(map(str, paths)), features)
 
 
 def _stacked(examples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

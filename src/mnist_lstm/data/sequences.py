@@ -44,7 +44,7 @@ def read_splits(folder: Path, ending: str, params: PrepareParams) -> tuple[Split
     """
     problems, gaps = misspelt(folder), list[str]()
     train, test = read_parts(folder, ending, problems, gaps)
-    if getattr(params, "missing", "refuse") == "refuse":
+    if params.missing == "refuse":
         problems += [f"{gap}; `prepare.missing: mean` fills them" for gap in gaps]
     if train:
         problems += _faults(train, test)
@@ -133,7 +133,7 @@ def _take(part: Part, places: np.ndarray) -> Part:
     )
     lengths = part.lengths[places]
     x = part.x[places, : lengths.max()]
-    return Part(part.source, x, lengths, names, groups, where)
+    return Part(part.source, x, lengths, names, groups, where, part.features)
 
 
 def _contents(part: Part) -> list[str]:
@@ -170,4 +170,5 @@ def _split(part: Part, classes: list[str], length: int, equal: bool) -> Split:
         picture="",
         lengths=None if equal else torch.from_numpy(part.lengths),
         groups=tuple(part.groups),
+        scaling={"features": part.features} if part.features else {},
     )
