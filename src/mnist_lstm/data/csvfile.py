@@ -26,7 +26,7 @@ PAIRS = "two columns of whole numbers are read; if it is a decimal comma, write 
 _TIME = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}|\d{1,2}:\d{2}")
 _NUMBER = re.compile(r"[-+]?\d+(,\d+)?(e[-+]?\d+)?", re.IGNORECASE)  # with its comma
 _ALMOST = re.compile(
-    r"[-+.$]?\d[-+.,:/'\sxed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE
+    r"[-+.$]?\d[-+.,:/'\s_xed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE
 )  # a number
 LARGEST = 3.4e38  # of float32
 

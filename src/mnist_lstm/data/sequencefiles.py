@@ -74,7 +74,7 @@ def _read_npz(path: Path, problems: list[str], gaps: list[str]) -> Part | None:
         ending = np.isnan(numbers[:, -1]).all(1)
         if ending.any() and not padded:
             first = f"x[{ending.argmax()}] and {ending.sum() - 1:,} more end without values"
-            raise UserError(f"{first}; is it padding? lengths says where it begins")
+            raise UserError(f"{first}; if that is padding, add lengths")
         if gap := missing_in(numbers, "x"):
             gaps.append(f"{path}: {gap}")
         tell(COARSE, [path] * blurs(x, numbers))
@@ -120,7 +120,7 @@ def _texts(what: str, values: np.ndarray, n: int) -> list[str]:
     if values.dtype.kind == "f" and (values % 1 == 0).all():
         values = values.astype(np.int64)
     if values.dtype.kind == "S":
-        return [value.decode(errors="backslashreplace") for value in values.tolist()]
+        values = np.strings.decode(values, "utf-8", "backslashreplace")
     if values.dtype.kind not in "iubU":
         odd = f" such as {values[values % 1 != 0][0]}" if values.dtype.kind == "f" else ""
         raise UserError(f"{what} of {values.dtype}{odd}, expected text or whole numbers")
@@ -237,7 +237,7 @@ def table_of(values: np.ndarray) -> Table:
         raise UserError(
             f"an array {list(values.shape)}, expected [steps x values] or [steps]"
         )
-    values = values.reshape(len(values), -1)
+    values = values[:, None] if values.ndim == 1 else values
     numbers = to_float32(values)
     notes = (COARSE,) * blurs(values, numbers)
     return Table(numbers, (), missing_in(numbers), notes)
