@@ -304,7 +304,7 @@ def test_gaps_are_counted_and_placed(gap):
         ("\n\n \n", "an empty file"),
         ("# nothing\n# here\n", "no values"),
         ("x,y\n", "no values below the names of the columns"),
-        ("PK\x03\x04\0\0", "no text; save the table as CSV"),
+        ("PK\x03\x04\0\0", "zero bytes in it, and so no text; save the table as CSV"),
         ("x,y\n1,2\n3,abc\n", "line 3, column 2 (y): 'abc' is no number"),
         ("1,2\n3,abc\n", "line 2, column 2: 'abc' is no number"),
         ("1.5,abc\n3,4\n", "line 1, column 2: 'abc' is no number"),
@@ -430,11 +430,19 @@ X, Y = np.arange(36.0).reshape(6, 3, 2), np.array([0, 1] * 3)
         ({"x": X[:0], "y": Y[:0]}, "x [0, 3, 2], without values"),
         ({"x": X.astype(complex), "y": Y}, "x of type complex128, expected numbers"),
         ({"x": X.astype(str), "y": Y}, "x of type <U32, expected numbers"),
-        ({"x": X.astype(object), "y": Y}, "no file of NumPy's, or Python objects in it"),
+        ({"x": X.astype(object), "y": Y}, "Python objects in it; save arrays of num"),
         ({"x": X * 1e38, "y": Y}, "x[0, 2, 0] is 4e+38: no float32"),
         ({"x": np.where(X == 1, np.inf, X), "y": Y}, "x[0, 0, 1] is inf: no float32"),
         ({"x": X, "y": Y[:5]}, "y [5], expected [6] as x has sequences"),
         ({"x": X, "y": Y[:, None]}, "y [6, 1], expected [6] as x has sequences"),
+        (
+            {"x": X, "y": Y, "lengths": [np.nan] * 6},
+            "lengths [6] of float64, expected 6 who",
+        ),
+        (
+            {"x": X, "y": Y * np.nan},
+            "y of float64 such as nan, expected text or whole numbers",
+        ),
         ({"x": X, "y": Y / 2}, "y of float64 such as 0.5, expected text or whole numbers"),
         ({"x": X, "y": Y, "groups": [0]}, "groups [1], expected [6] as x has sequences"),
         (
@@ -719,7 +727,11 @@ def test_a_group_is_a_folder_for_all_files_or_for_none(folder):
             "",
             "own: no images and no sequences; docs/your-own.md says where they are expect",
         ),
-        ("README.md notes.md train/a/x.xlsx train/.a/1.csv", "own: no images and no seq"),
+        ("README.md train/.a/1.csv test.dvc", "own: no images and no sequences; docs/your"),
+        (
+            "train/a/x.mat train/b/y.mat train/b/z.xlsx",
+            "own: no images and no sequences, and .mat is not read; docs/your-own.md says",
+        ),
         (
             "train/a/1.png train/b/1.csv",
             "own: data of two kinds, own/train/a/1.png and own",

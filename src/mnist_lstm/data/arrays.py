@@ -28,8 +28,11 @@ def load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     except MemoryError:
         raise
     except Exception as error:  # of any type, for a damaged file
+        if "Object arrays" in str(error):
+            what = "Python objects in it; save arrays of numbers and of text"
+            raise UserError(what) from None
         if "allow_pickle" in str(error):
-            raise UserError("no file of NumPy's, or Python objects in it") from None
+            raise UserError("no file of NumPy's") from None
         reason = getattr(error, "strerror", None) or one_line(str(error) or repr(error))
         raise UserError(f"cannot be read: {reason}") from None
 
