@@ -230,7 +230,7 @@ def test_genuine_files_of_the_archive_are_read(folder, name, n, shape, lengths, 
 
 PLAIN = [[1.5, 2], [3, 4]]
 INDEX = "a first column without a name that counts, as pandas writes its index, left out"
-NUMBERED = "a first line of 0, 1, 2, ... taken for the names of the columns"
+NUMBERED = "a first line that counts, 0, 1, 2, ..., taken for the names of the columns"
 DECIMAL = "decimal commas, read as points"
 PAIRS = "two columns of whole numbers are read; if it is a decimal comma, write a point"
 COUNTS = "the first column counts 0, 1, 2, ... and is read; remove it if it is no value"
@@ -264,6 +264,9 @@ BLURS = "numbers so large that float32 blurs them, as of the time since 1970, ar
         ('"","x","y"\n"1",1.5,2\n"2",3,4\n', "x y", (INDEX,), PLAIN),  # R's write.csv
         (",0,1\n0,1.5,2\n1,3,4\n", "0 1", (NUMBERED, INDEX), PLAIN),
         ("0,1\n1.5,2\n3.0,4\n", "0 1", (NUMBERED,), PLAIN),  # pandas without the index
+        ("1;2\n1.5;2\n3.0;4\n", "1 2", (NUMBERED,), PLAIN),
+        ("0\n1.5\n3.0\n", "0", (NUMBERED,), [[1.5], [3]]),
+        ("1\n1.5\n3.0\n", "", (), [[1], [1.5], [3]]),
         ("0,1\n1,2\n3,4\n", "", (PAIRS,), [[0, 1], [1, 2], [3, 4]]),
         ("x,y\n0,1\n1,2\n", "x y", (), [[0, 1], [1, 2]]),
         ("t,x\n0,5.5\n1,5\n2,4\n", "t x", (COUNTS,), [[0, 5.5], [1, 5], [2, 4]]),
@@ -290,7 +293,7 @@ def test_a_table_is_read_as_its_writer_meant_it(text, names, notes, values):
             assert again.values.tolist() == values
 
 
-@pytest.mark.parametrize("gap", ["", "NaN", "nan", "NA", "n/a", "null", "?", " "])
+@pytest.mark.parametrize("gap", ["", "NaN", "-nan", "NA", "n/a", "null", "?", " "])
 def test_gaps_are_counted_and_placed(gap):
     table = read_csv(f"x,y\n1.5,2\n3,{gap}\n{gap},4\n".encode())
     assert table.missing == "2 missing values, the first in line 3, column 2 (y)"

@@ -19,15 +19,14 @@ from mnist_lstm.plumbing.errors import UserError, one_line, printable
 MISSING = ("", "nan", "na", "n/a", "null", "none", "?")  # a cell, in small letters
 INDEX = "a first column without a name that counts, as pandas writes its index, left out"
 COUNTS = "the first column counts 0, 1, 2, ... and is read; remove it if it is no value"
-NUMBERED = "a first line of 0, 1, 2, ... taken for the names of the columns"
+NUMBERED = "a first line that counts, 0, 1, 2, ..., taken for the names of the columns"
 DECIMAL = "decimal commas, read as points"
 PAIRS = "two columns of whole numbers are read; if it is a decimal comma, write a point"
 
 _TIME = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}|\d{1,2}:\d{2}")
 _NUMBER = re.compile(r"[-+]?\d+(,\d+)?(e[-+]?\d+)?", re.IGNORECASE)  # with its comma
-_ALMOST = re.compile(
-    r"[-+.$]?\d[-+.,:/'\s_xed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE
-)  # a number
+# A number or a time in another spelling, which is no name of a column.
+_ALMOST = re.compile(r"[-+.$]?\d[-+.,:/'\s_xed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE)
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -130,7 +129,7 @@ def number(text: str, comma: bool = False) -> float:
         if _TIME.search(cell):
             what = "a time stamp; remove the column"
         raise UserError(f"{shown} is {what}") from None
-    if not abs(value) <= LARGEST:
+    if abs(value) > LARGEST:
         raise UserError(f"{shown} is infinite in float32")
     return value
 
@@ -148,8 +147,8 @@ def plain_numbers(cells: list[str]) -> np.ndarray | None:
 def _rows(lines: list[str]) -> tuple[list[_Row], str]:
     """Return the rows below remarks and empty lines, and what separates their cells."""
     first, separator = 0, ""
-    if lines[0].lower().startswith("sep="):  # to Excel
-        separator, first = lines[0][4:5], 1
+    if re.fullmatch("sep=[,;|\t]", lines[0], re.IGNORECASE):  # to Excel
+        separator, first = lines[0][4], 1
     while first < len(lines) and lines[first].strip()[:1] in ("", "#", "%"):
         first += 1
     if first == len(lines):
@@ -214,13 +213,14 @@ def _is_header(cells: list[str], separator: str) -> bool:
 
 
 def _is_numbered(rows: list[list[str]]) -> bool:
-    """Say whether the first row is 0, 1, 2, ..., the names that pandas gives to columns.
+    """Say whether the first row is 0, 1, 2, ... or 1, 2, ..., as pandas names columns.
 
     Those below must be of another kind: with a point, or behind an index.
     """
     head, *rest = rows
     start = int(not head[0] and len(head) > 1)
-    if head[start:] != [str(i) for i in range(len(head) - start)] or not rest:
+    first = int(len(head) > 1 and head[start] == "1")
+    if head[start:] != [str(i + first) for i in range(len(head) - start)] or not rest:
         return False
     if start and [row[0] for row in rest] == [str(i) for i in range(len(rest))]:
         return True
