@@ -1,4 +1,5 @@
-// A sequence on a canvas, time running down: of few values lines, of more a heat map.
+// A sequence on a canvas, time running down: of few values lines side by side, of more a heat
+// map.
 "use strict";
 
 const MOST_LINES = 6;
@@ -21,12 +22,13 @@ function paintSequence(canvas, bytes, width, across, down) {
   context.lineWidth = Math.max(1, Math.min(across / 80, 2 * devicePixelRatio));
   context.lineJoin = "round";
   for (let q = 0; q < width; q++) {
+    const place = (t) => ((q + bytes[t * width + q] / 256) * across) / width;
     context.strokeStyle = LINES[q];
     context.beginPath();
     for (let t = 0; t < steps; t++) {
-      context.lineTo((bytes[t * width + q] / 256) * across, ((t + 0.5) / steps) * down);
+      context.lineTo(place(t), ((t + 0.5) / steps) * down);
     }
-    if (steps === 1) context.lineTo((bytes[q] / 256) * across, down);
+    if (steps === 1) context.lineTo(place(0), down);
     context.stroke();
   }
 }
