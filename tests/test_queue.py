@@ -1,5 +1,6 @@
 """What the pages show of sweeps: the README's own, DVC's queue and Slurm's array."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -59,3 +60,16 @@ def test_a_job_of_slurms_array_pushes_its_experiment(project, tmp_path):
     assert found["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
     output = project.run("bash", "runs/slurm.sh", ok=False, **job)
     assert "No experiments to push" in output  # nor is that a success
+
+
+@pytest.mark.slow
+def test_the_sweep_ends_in_a_table(tmp_path):
+    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
+    project.dvc("repro", "prepare")
+    few = "-S model.hdim=4,12 -S prepare.valid_size=100"
+    longer = "-S train.epochs=6 -S train.batch_size=32"
+    project.run("bash", "-c", f"bash runs/sweep.sh {few} {longer} > sweep.csv")
+    table = list(csv.DictReader((project.path / "sweep.csv").open()))
+    sizes = {row["model.hdim"]: row for row in table if row["rev"] != "workspace"}
+    assert {"4", "12"} <= sizes.keys()
+    assert float(sizes["12"]["valid.accuracy"]) > 0.3  # untrained: about 0.1
