@@ -48,13 +48,13 @@ def main() -> None:
 
 
 def accuracy_by_class(logits: Tensor, split: Split) -> pd.Series:
-    """Return the accuracy on the images of each class that has any, by the class's name."""
+    """Return the accuracy on each class that has examples, by its name."""
     correct = pd.Series((logits.argmax(1) == split.labels).cpu().numpy())
     return correct.groupby(split.names(split.labels)).mean()
 
 
 def write_predictions(logits: Tensor, split: Split) -> None:
-    """Write a row an image: its class, the predicted one, and that one's probability."""
+    """Write a row an example: its class, the predicted one, and that one's probability."""
     predicted = logits.argmax(1)  # as the accuracy has it, where two are as likely
     probability = logits.softmax(1).gather(1, predicted.unsqueeze(1)).squeeze(1)
     classes = pd.DataFrame(

@@ -8,6 +8,7 @@ from mnist_lstm.plumbing import script
 
 script.begin()  # before the imports below, which take seconds
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ import torch
 
 from mnist_lstm import figures
 from mnist_lstm.data.splits import load_split, to_input
+from mnist_lstm.drawing import drawable
 from mnist_lstm.models.gates import gates_of
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import load_params
@@ -30,21 +32,22 @@ def main() -> None:
     params = load_params()
     test = load_split(Path("data/prepared/test.safetensors"), params.model)
     table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
-    classes = figures.drawable(test.classes)
+    classes = tuple(drawable(test.classes))
     called = dict(zip(test.classes, classes, strict=True))
     table = table.assign(
         actual=table.actual.map(called), predicted=table.predicted.map(called)
     )
+    test = replace(test, classes=classes)
     generator = torch.Generator().manual_seed(params.plot.seed)
     order = torch.randperm(len(test), generator=generator)
 
     pick = order[: params.plot.n_sample]
-    drawn = {"samples": figures.samples(test.x[pick], table.iloc[pick])}
+    drawn = {"samples": figures.samples(test.take(pick), table.iloc[pick])}
 
     wrong = table[table.actual != table.predicted]
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
-    images = test.x[torch.tensor(confident.index.to_list(), dtype=torch.long)]
-    drawn["mistakes"] = figures.mistakes(images, confident)
+    rows = torch.tensor(confident.index.to_list(), dtype=torch.long)
+    drawn["mistakes"] = figures.mistakes(test.take(rows), confident)
 
     history = pd.read_csv(PLOTS / "history.csv")
     drawn["learning_curve"] = figures.learning_curve(history)
@@ -60,13 +63,14 @@ def main() -> None:
     with torch.inference_mode():
         p = model.read(to_input(some.x)).softmax(2)
     reader = "the LSTM" if model.is_lstm else "the model"
-    drawn["reading"] = figures.reading(some.x, some.labels, p, classes, reader)
+    drawn["reading"] = figures.reading(some, p, reader)
 
-    # Of these images, the one about which it changes its mind the most.
-    n = int(p.diff(dim=1).abs().sum((1, 2)).argmax())
-    gates = gates_of(model, to_input(some.x[n : n + 1]))
+    # Of these, the one about which it changes its mind the most.
+    changes = [p[:n].diff(dim=0).abs().sum() for p, n in zip(p, some.steps(), strict=True)]
+    one = some.take(torch.stack(changes).argmax()[None])
+    gates = gates_of(model, to_input(one.x))
     drawn["gates"] = (
-        figures.gates(some.x[n], classes[some.labels[n]], gates)
+        figures.gates(one, gates)
         if gates
         else figures.note(f"{model.called.capitalize()} has no gates that are drawn here.")
     )

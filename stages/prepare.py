@@ -13,9 +13,11 @@ from pathlib import Path
 
 from mnist_lstm.data.datasets import OWN
 from mnist_lstm.data.preparation import hold_out, read_splits
-from mnist_lstm.data.splits import save_split
+from mnist_lstm.data.scaling import standardise
+from mnist_lstm.data.splits import Split, save_split
+from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.files import replacing_folder
-from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.plumbing.params import PrepareParams, load_params
 
 
 def main() -> None:
@@ -23,20 +25,60 @@ def main() -> None:
     params = load_params()
     if params.data.name == OWN:
         # Half a second, and only where it is asked for.
-        from mnist_lstm.data import imagefolder
+        from mnist_lstm.data import own
 
-        train, test = imagefolder.read_splits(Path("own"), params.prepare)
+        train, test = own.read_splits(Path("own"), params.prepare)
         q, n_class = train.x.shape[2], len(train.classes)
+        refuse_misfits(params.prepare, train)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
         train, test = read_splits(params.data.name, Path("data/raw"))
     prepare = params.prepare
     splits = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits["test"] = test
+    tell_of_groups(splits)
+    splits = standardise(splits, prepare.missing)
     with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
             save_split(split, folder / f"{name}.safetensors")
-            print(f"{name}: {len(split):,} images of {list(split.x.shape[1:])}")
+            print(f"{name}: {told(split)}")
+
+
+def refuse_misfits(params: PrepareParams, train: Split) -> None:
+    """Refuse what is for pictures where the data are sequences, and the reverse.
+
+    Raises:
+        ParamsError: names it.
+    """
+    if not train.is_images and params.picture != "mnist":
+        fits = "left at mnist: own/ holds sequences, and nothing is scaled"
+        raise ParamsError.of("prepare.picture", fits, params.picture)
+    if train.is_images and params.missing != "refuse":
+        fits = "refuse: own/ holds images, in which no value is missing"
+        raise ParamsError.of("prepare.missing", fits, params.missing)
+
+
+def tell_of_groups(splits: dict[str, Split]) -> None:
+    """Say so where sequences of one group are learnt from and validated on."""
+    if "valid" in splits:
+        shared = set(splits["train"].groups) & set(splits["valid"].groups)
+        if shared:
+            print(
+                f"valid: {len(shared):,} groups are in train, too; for others, its accuracy "
+                "promises too much; prepare.valid_split: group holds out whole groups"
+            )
+
+
+def told(split: Split) -> str:
+    """Return how many examples of which size a split has."""
+    _, length, q = split.x.shape
+    if split.is_images:
+        return f"{len(split):,} images of {[length, q]}"
+    steps = f"{length:,}"
+    if split.lengths is not None:
+        steps = f"{split.lengths.min():,} to {split.lengths.max():,}"
+    groups = f", {len(set(split.groups)):,} groups" if split.groups else ""
+    return f"{len(split):,} sequences of {steps} steps of {q:,} values{groups}"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from mnist_lstm.models.store import save_model
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.tables import write_csv
+from mnist_lstm.training.augmentation import refuse_misfits
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key, key_parts
 from mnist_lstm.training.distributed import join_workers
 from mnist_lstm.training.loop import Run, fit, start_run
@@ -53,6 +54,7 @@ def main() -> None:
 
     def prepare() -> tuple[Run, list[Split], str]:
         splits = [load_split(path, params.model, compute.device) for path in paths]
+        refuse_misfits(params.augment, splits[0].is_images)
         run = start_run(params.model, params.train, params.augment, compute, workers)
         machine = f"{compute}, {run.fingerprint(splits[0])}"
         return run, splits, checkpoint_key(run.hyperparameters(), paths, machine)
@@ -67,6 +69,7 @@ def main() -> None:
                 write_history(run, heldout)
                 print(format_row(row, heldout), flush=True)
         if workers.rank == 0:
+            warn_of_guessing(run.history[-1]["train_accuracy"], train)
             steps = train.x.shape[1]
             reads = Reads(train.classes, train.picture, steps, train.greys, train.scaling)
             save_model(run.kept_model(), Path("models/model.safetensors"), reads)
@@ -81,6 +84,18 @@ def write_history(run: Run, heldout: str) -> None:
         if run.params.keep == "best":
             table["kept"] = (table.epoch == run.best_epoch()).astype(int)
         write_csv(Path("plots/history.csv"), table)
+
+
+def warn_of_guessing(accuracy: float, train: Split) -> None:
+    """Say so where the train split's ``accuracy`` is that of one answer to everything."""
+    most = train.labels.bincount().max().item() / len(train)
+    if accuracy <= most:
+        print(
+            f"warning: train accuracy is {accuracy:.1%} after the last epoch; to answer "
+            f"the commonest class alone gives {most:.1%}: nothing is learnt; raise "
+            "train.epochs or train.lr, and look at plots/samples.png",
+            file=sys.stderr,
+        )
 
 
 def format_row(row: dict[str, float], heldout: str) -> str:

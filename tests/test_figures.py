@@ -8,10 +8,13 @@ from matplotlib.image import imread
 
 from defaults import DIGITS
 from mnist_lstm import figures
+from mnist_lstm.data.splits import Split
+from mnist_lstm.drawing import drawable
 from mnist_lstm.models.gates import Gates
 
 TABLE = pd.DataFrame({"actual": [3, 5], "predicted": [3, 6], "probability": [0.9, 0.8]})
 IMAGES = torch.arange(2 * 28 * 28).reshape(2, 28, 28).byte()
+SPLIT = Split(IMAGES, torch.tensor([7, 1]), DIGITS)
 
 
 def titles(figure):
@@ -19,10 +22,12 @@ def titles(figure):
 
 
 def test_images_tell_prediction_and_label_and_mistakes_in_red_how_sure():
-    drawn = titles(figures.samples(IMAGES, TABLE))
+    drawn = titles(figures.samples(SPLIT, TABLE))
     assert drawn["Pred:3, Label:3"] == "black"
     assert drawn["Pred:6, Label:5"] == "tab:red"
-    assert "Pred:6 (80.0%), Label:5" in titles(figures.mistakes(IMAGES[1:], TABLE[1:]))
+    assert "Pred:6 (80.0%), Label:5" in titles(
+        figures.mistakes(SPLIT.take(torch.tensor([1])), TABLE[1:])
+    )
 
 
 def test_the_learning_curve_has_a_line_for_each_split():
@@ -47,13 +52,13 @@ def test_the_learning_curve_has_a_line_for_each_split():
 
 def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
     p = torch.eye(10).repeat(2, 3, 1)[:, :28]  # after row r, class r % 10
-    figure = figures.reading(IMAGES, torch.tensor([7, 1]), p, DIGITS)
+    figure = figures.reading(SPLIT, p)
     image, heat = (axes.images[0].get_array() for axes in figure.axes[:2])
     assert (image == IMAGES[0].numpy()).all()
     assert heat.shape == (28, 10)
     assert {"Label:7", "Label:1", "Pred:7"} <= set(titles(figure))
     assert "does the LSTM make" in figure.get_suptitle()
-    other = figures.reading(IMAGES, torch.tensor([7, 1]), p, DIGITS, "the model")
+    other = figures.reading(SPLIT, p, "the model")
     assert "LSTM" not in other.get_suptitle()
 
 
@@ -61,7 +66,8 @@ def test_the_reading_has_the_image_beside_the_probabilities_of_each_row():
 def test_the_gates_are_heat_maps_of_units_in_the_order_of_their_last_cell(n_unit, n_shown):
     generator = torch.Generator().manual_seed(0)
     layer = Gates(*torch.randn(6, 1, 28, n_unit, generator=generator))
-    figure = figures.gates(IMAGES[1], "sept", layer)
+    one = Split(IMAGES[1:], torch.tensor([0]), ("sept",))
+    figure = figures.gates(one, layer)
     shown = {axes.get_title().partition("\n")[0]: axes for axes in figure.axes}
     names = ["input gate", "forget gate", "output gate", "candidate", "cell state"]
     assert list(shown)[:6] == ["Label:sept", *names]
@@ -83,20 +89,20 @@ MANY = [f"n{i:08d} of a thousand" for i in range(1000)]
 
 
 def test_a_class_has_a_name_that_the_figures_can_draw():
-    assert figures.drawable(DIGITS) == list(DIGITS)
-    assert figures.drawable(FASHION) == FASHION
-    assert figures.drawable(["é", "お", "cost $"]) == ["é", "#1", r"cost \$"]
-    short = figures.drawable(MANY)
+    assert drawable(DIGITS) == list(DIGITS)
+    assert drawable(FASHION) == FASHION
+    assert drawable(["é", "お", "cost $"]) == ["é", "#1", r"cost \$"]
+    short = drawable(MANY)
     assert max(map(len, short)) <= 14
     assert len(set(short)) == 1000
-    assert figures.drawable(["a" * 99, "a" * 98, "b" * 99])[:2] == ["#0", "#1"]
+    assert drawable(["a" * 99, "a" * 98, "b" * 99])[:2] == ["#0", "#1"]
 
 
 @pytest.mark.parametrize("name", ["$a$", r"$\frac{"])
 def test_a_name_is_drawn_as_it_is_spelt(name, tmp_path):
-    (drawn,) = figures.drawable([name])
+    (drawn,) = drawable([name])
     table = TABLE.assign(actual=drawn, predicted=drawn)
-    figure = figures.samples(IMAGES, table)
+    figure = figures.samples(SPLIT, table)
     figures.save_figure(figure, tmp_path / "x.png")  # a formula would be refused here
     text, is_formula = figure.axes[0].title._preprocess_math(drawn)
     assert (text, bool(is_formula)) == (name, False)
@@ -104,7 +110,7 @@ def test_a_name_is_drawn_as_it_is_spelt(name, tmp_path):
 
 @pytest.mark.parametrize(("n_class", "n_shown"), [(2, 2), (1000, 30)])
 def test_the_confusion_shows_as_many_classes_as_it_has_room_for(n_class, n_shown, tmp_path):
-    classes = figures.drawable(MANY[:n_class])
+    classes = drawable(MANY[:n_class])
     table = pd.DataFrame({"actual": classes * 3, "predicted": classes * 3})
     table.loc[0, "predicted"] = classes[-1]  # taken for the last one
     figure = figures.confusion(table, classes)
@@ -122,6 +128,6 @@ def test_the_confusion_shows_as_many_classes_as_it_has_room_for(n_class, n_shown
 
 def test_the_same_picture_is_the_same_file_whatever_the_user_set(tmp_path):
     with matplotlib.rc_context({"font.size": 30, "image.cmap": "hot", "axes.grid": True}):
-        figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "mine.png")
-    figures.save_figure(figures.samples(IMAGES, TABLE), tmp_path / "theirs.png")
+        figures.save_figure(figures.samples(SPLIT, TABLE), tmp_path / "mine.png")
+    figures.save_figure(figures.samples(SPLIT, TABLE), tmp_path / "theirs.png")
     assert (tmp_path / "mine.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()

@@ -71,7 +71,7 @@ def test_a_class_of_one_image_cannot_be_in_both_splits(labels, named):
     with pytest.raises(ParamsError) as caught:
         preparation.hold_out(train, 12, seed=0)
     assert str(caught.value) == (
-        "params.yaml: prepare.valid_size must be 0 where a class has one train image "
+        "params.yaml: prepare.valid_size must be 0 where a class has one train example "
         f"({named}), got 12"
     )
     assert preparation.hold_out(train, 0, seed=0) == {"train": train}

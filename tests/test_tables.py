@@ -27,5 +27,5 @@ def test_names_are_read_as_they_are_spelt(tmp_path):
 def test_predictions_of_other_images_are_refused(tmp_path, actual):
     path = tmp_path / "predictions.csv"
     write_csv(path, pd.DataFrame({"actual": list("abc"), "predicted": "a"}))
-    with pytest.raises(UserError, match=r"predictions.csv: not of these test images; run"):
+    with pytest.raises(UserError, match=r"predictions.csv: not of these test ex"):
         read_predictions(path, actual)

@@ -200,7 +200,7 @@ def test_a_terminal_shows_a_bar_with_loss_and_images_a_second(split, terminal):
     train(split, epochs=1)
     bar = shown.getvalue()
     assert "epoch 1/1" in bar
-    assert " images/s, loss 2." in bar
+    assert " examples/s, loss 2." in bar
     assert "60.0/60.0" in bar
     assert bar.endswith("\r")  # it leaves no trace
 
@@ -280,4 +280,4 @@ def test_on_cuda_no_step_waits_for_the_device(split, terminal, changes):
         steps.extend(run.position for _ in fit(run, data, data))
     assert len(steps) == 8
     assert run.step.graphs
-    assert "images/s" in shown.getvalue()  # with the bar drawn
+    assert "examples/s" in shown.getvalue()  # with the bar drawn

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import psutil
 import pytest
 
-from test_distributed import SHARDED, workers_of
+from sharded import SHARDED, workers_of
 from test_resume import RESUMING, results, wait_for_epoch
 
 ADDRESSES = ("10.77.0.1", "10.77.0.2")

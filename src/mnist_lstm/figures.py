@@ -1,26 +1,24 @@
-"""The figures. matplotlib lives here alone, and draws the same bytes every time.
+"""The figures. matplotlib draws the same bytes every time, here and in drawing.py alone.
 
 Figures are made without pyplot: no window, no state, whatever backend a notebook has set,
 and half the time to import.
 """
 
-import functools
 import io
 import math
-from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 from torch import Tensor
 
+from mnist_lstm.data.splits import Split
+from mnist_lstm.drawing import Examples, heat_map, label, rotation
 from mnist_lstm.models.gates import Gates
 from mnist_lstm.plumbing.files import write_bytes
 
@@ -30,51 +28,38 @@ _own_style = matplotlib.rc_context(matplotlib.rcParamsDefault)
 _SHOWN = (0.05, 0.9995)  # accuracies; what lies outside is drawn at the edge
 _N_UNIT = 32  # of an LSTM, in a heat map
 _ACCURACIES = (0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # ticks
-_LONGEST = 14  # characters of a class's name
 _N_CONFUSED = 30  # classes for which the confusion has room
-_N_READ = 10  # classes beside an image in the reading
-
-
-def drawable(classes: Sequence[str]) -> list[str]:
-    """Return what the figures call the classes: short, each another, in the font's signs.
-
-    A name of which the font lacks a character, or which is like another once it is short,
-    becomes the number of its class: "#7".
-    """
-    short = [_shortened(name, _LONGEST) for name in classes]
-    count = Counter(short)
-    names = [
-        name if count[name] == 1 and _in_font(name) == name else f"#{i}"
-        for i, name in enumerate(short)
-    ]
-    return [name.replace("$", r"\$") for name in names]  # which begins a formula
+_N_READ = 10  # classes beside an example in the reading
 
 
 @_own_style
-def samples(images: Tensor, table: pd.DataFrame) -> Figure:
-    """Draw images, uint8 [M x L x Q], under prediction and label, the wrong ones in red.
+def samples(split: Split, table: pd.DataFrame) -> Figure:
+    """Draw M examples under prediction and label, the wrong ones in red.
 
     ``table`` has M rows with ``actual`` and ``predicted``.
     """
+    examples = Examples(split)
     titles = [
         (f"Pred:{row.predicted}", f"Label:{row.actual}", row.predicted == row.actual)
         for row in table.itertuples()
     ]
-    return _grid(images, titles, "Test images: prediction and label", fontsize=12)
+    title = f"Test {examples.thing}s: prediction and label"
+    return _grid(examples, titles, title, fontsize=12)
 
 
 @_own_style
-def mistakes(images: Tensor, table: pd.DataFrame) -> Figure:
-    """Draw mistakes, uint8 [M x L x Q], under prediction, its probability, and label.
+def mistakes(split: Split, table: pd.DataFrame) -> Figure:
+    """Draw M mistakes under prediction, its probability, and label.
 
     ``table`` has M rows, or none, with ``actual``, ``predicted`` and ``probability``.
     """
+    examples = Examples(split)
     titles = [
         (f"Pred:{row.predicted} ({row.probability:.1%})", f"Label:{row.actual}", False)
         for row in table.itertuples()
     ]
     what = "the most confident mistakes" if titles else "no mistakes"
-    return _grid(images, titles, f"Test images: {what}", fontsize=9)
+    return _grid(examples, titles, f"Test {examples.thing}s: {what}", fontsize=9)
 
 
 @_own_style
@@ -114,7 +99,7 @@ def learning_curve(history: pd.DataFrame) -> Figure:
 def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     """Draw how often each of ``classes`` was taken for which; colour shows the mistakes.
 
-    Of many classes, those with the most mistakes are shown. ``table`` has a row an image,
+    Of many classes, those with the most mistakes are shown. ``table`` has a row an example,
     with ``actual`` and ``predicted``.
     """
     i, j = (pd.Categorical(table[name], classes).codes for name in ("actual", "predicted"))
@@ -138,7 +123,7 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
         color = "white" if wrong[i, j] > wrong.max() / 2 else "black"
         weight = "bold" if i == j else "normal"
         axes.text(j, i, count or "", ha="center", va="center", color=color, weight=weight)
-    axes.set_xticks(range(len(classes)), classes, rotation=_rotation(classes))
+    axes.set_xticks(range(len(classes)), classes, rotation=rotation(classes))
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
@@ -147,52 +132,50 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
 
 
 @_own_style
-def reading(
-    images: Tensor,
-    labels: Tensor,
-    probabilities: Tensor,
-    classes: Sequence[str],
-    reader: str = "the LSTM",
-) -> Figure:
-    """Draw, row beside row, an image and the class probabilities once that row is read.
+def reading(split: Split, probabilities: Tensor, reader: str = "the LSTM") -> Figure:
+    """Draw, row beside row, an example and the class probabilities once that row is read.
 
-    Of many classes, those that were the most probable after some row are shown. ``images``
-    are uint8 [M x L x Q], ``labels`` int [M], ``probabilities`` float [M x L x classes].
+    Of many classes, those that were the most probable after some row are shown.
+    ``probabilities`` are float [M x L x classes].
     """
+    examples = Examples(split)
+    p = [p[:n] for p, n in zip(probabilities, split.steps(), strict=True)]
+    best = split.names(torch.stack([p[-1].argmax() for p in p]))
     titles = [
-        (f"Label:{classes[label]}", f"Pred:{classes[p[-1].argmax()]}")
-        for label, p in zip(labels, probabilities, strict=True)
+        (f"Label:{name}", f"Pred:{found}")
+        for name, found in zip(split.names(split.labels), best, strict=True)
     ]
-    title = f"When does {reader} make up its mind? Class probabilities as rows are read"
-    return _readings(images, titles, probabilities, classes, title)
+    mind = f"When does {reader} make up its mind?"
+    title = f"{mind} Class probabilities as {examples.step}s are read"
+    return _readings(examples, titles, p, split.classes, title)
 
 
 @_own_style
-def predictions(
-    images: Tensor, files: list[str], probabilities: Tensor, classes: Sequence[str]
-) -> Figure:
-    """Draw what the model saw of pictures, as :func:`reading`, under the files' names."""
-    names = [_in_font(_shortened(file, 16)).replace("$", r"\$") for file in files]
+def predictions(split: Split, files: Sequence[str], probabilities: Tensor) -> Figure:
+    """Draw what the model saw of files, as :func:`reading`, under their names."""
+    examples = Examples(split)
+    p = [p[:n] for p, n in zip(probabilities, split.steps(), strict=True)]
     titles = [
-        (name, f"{classes[p[-1].argmax()]} {p[-1].max():.0%}")
-        for name, p in zip(names, probabilities, strict=True)
+        (label(file, 16), f"{split.classes[p[-1].argmax()]} {p[-1].max():.0%}")
+        for file, p in zip(files, p, strict=True)
     ]
-    title = "What the model saw, and what it believed after each row"
-    return _readings(images, titles, probabilities, classes, title)
+    title = f"What the model saw, and what it believed after each {examples.step}"
+    return _readings(examples, titles, p, split.classes, title)
 
 
 def _readings(
-    images: Tensor,
+    examples: Examples,
     titles: list[tuple[str, str]],
-    probabilities: Tensor,
+    probabilities: list[Tensor],
     classes: Sequence[str],
     title: str,
 ) -> Figure:
-    n_column = min(5, len(images))
-    n_row = math.ceil(len(images) / n_column)
-    wide = 1.3  # an image, in widths of its probabilities
+    n_column = min(5, len(titles))
+    n_row = math.ceil(len(titles) / n_column)
+    wide = 1.3  # an example, in widths of its probabilities
     size, height = (12, 2.0) if max(map(len, classes)) <= 3 else (7, 2.6)
-    figure = _figure(max(5.2, 2.6 * n_column), 1.3 + height * n_row)
+    keys = 1.3 if examples.is_images or examples.has_lines else 2.1
+    figure = _figure(max(5.2, 2.6 * n_column), keys + height * n_row)
     figure.suptitle(title)
     grid = figure.subplots(
         n_row, 2 * n_column, squeeze=False, width_ratios=n_column * (wide, 1)
@@ -200,52 +183,62 @@ def _readings(
     for axes in grid:
         axes.set_axis_off()
     pairs = zip(grid[::2], grid[1::2], strict=True)
-    for (left, right), image, (above, beside), p in zip(
-        pairs, images, titles, probabilities, strict=False
+    for i, ((left, right), (above, beside), p) in enumerate(
+        zip(pairs, titles, probabilities, strict=False)
     ):
-        _draw_image(left, image)
+        examples.draw(left, i)
         left.set_title(above, fontsize=size)
-        # As tall as the image: what stands beside a row was known once it was read.
+        # As tall as the example: what stands beside a row was known once it was read.
         shown = p.amax(0).topk(min(_N_READ, len(classes))).indices.sort().values
-        heat = right.imshow(p[:, shown].numpy(), vmin=0, vmax=1, aspect="auto")
-        right.set_box_aspect(wide * (image.shape[0] / image.shape[1]))
+        heat = heat_map(right, p[:, shown], "viridis", 0, 1)
+        high, across = examples.each[i].shape if examples.is_images else (height / 2.2, 1)
+        if not examples.is_images:
+            left.set_box_aspect(high / across)
+        right.set_box_aspect(wide * (high / across))
         right.set_axis_on()
         right.set_title(beside, fontsize=size)
         names = [classes[i] for i in shown]
-        right.set_xticks(range(len(names)), names, fontsize=6, rotation=_rotation(names))
+        right.set_xticks(range(len(names)), names, fontsize=6, rotation=rotation(names))
         right.set_yticks([])
         right.set_xlabel("class", fontsize=8)
     figure.colorbar(heat, ax=grid, label="probability", location="bottom", shrink=0.4)
+    examples.explain(figure, ax=grid, location="bottom", shrink=0.4)
     return figure
 
 
 @_own_style
-def gates(image: Tensor, label: object, layer: Gates) -> Figure:
-    """Draw, row beside row, an image and what a layer's gates and cell state are then.
+def gates(split: Split, layer: Gates) -> Figure:
+    """Draw, row beside row, an example and what a layer's gates and cell state are then.
 
-    ``image`` is uint8 [L x Q]; each of the gates of ``layer``, as it read it, [1 x L x D].
+    It is the one of ``split``; each of the gates of ``layer``, as it read it, [1 x L x D].
     """
-    cell = layer.cell[0]
+    examples = Examples(split)
+    (length,), (name,) = split.steps(), split.names(split.labels)
+    cell = layer.cell[0, :length]
     # From the most negative to the most positive: as the rows are read, a slope appears.
     order = cell[-1].argsort(stable=True)
     pick = order[torch.linspace(0, len(order) - 1, min(_N_UNIT, len(order))).long()]
     most = max(1, math.ceil(cell[:, pick].abs().quantile(0.95)))  # a few are far out
 
+    step = examples.step
     figure = _figure(9, 4.25)
     figure.suptitle(
-        "What do the gates do? The last layer as it reads an image, row by row\n"
+        "What do the gates do? The last layer as it reads "
+        f"{'an' if split.is_images else 'a'} {examples.thing}, {step} by {step}\n"
         f"A column is a unit, {len(pick)} of {len(order)}, "
-        "in the order of their cell states after the last row",
+        f"in the order of their cell states after the last {step}",
         fontsize=10,
     )
     high = 2.1  # a heat map, in its widths
-    wide = high * min(2, image.shape[1] / image.shape[0])
+    wide = high * min(2, split.x.shape[2] / length) if split.is_images else 1.4
     grid = figure.add_gridspec(
         2, 6, width_ratios=(wide, 1, 1, 1, 1, 1), height_ratios=(1, 0.04)
     )
     left = figure.add_subplot(grid[0, 0])
-    _draw_image(left, image)
-    left.set_title(f"Label:{label}\nread from the top", fontsize=10)
+    examples.draw(left, 0)
+    if not split.is_images:
+        left.set_box_aspect(high / wide)
+    left.set_title(f"Label:{name}\nread from the top", fontsize=10)
     panels = {
         "input": ("input gate\nlets in", "viridis", 0, 1),
         "forget": ("forget gate\nkeeps", "viridis", 0, 1),
@@ -260,10 +253,8 @@ def gates(image: Tensor, label: object, layer: Gates) -> Figure:
         axes.set_title(title, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
-        values = getattr(layer, name)[0, :, pick].numpy()
-        heat[name] = axes.imshow(
-            values, cmap, vmin=low, vmax=top, aspect="auto", interpolation="nearest"
-        )
+        values = getattr(layer, name)[0, :length, pick]
+        heat[name] = heat_map(axes, values, cmap, low, top)
     bars = {"input": grid[1, 1:4], "candidate": grid[1, 4], "cell": grid[1, 5]}
     for name, place in bars.items():
         figure.colorbar(
@@ -274,6 +265,7 @@ def gates(image: Tensor, label: object, layer: Gates) -> Figure:
             label="0: closed, 1: open" if name == "input" else "",
             ticks=MaxNLocator(2),
         )
+    examples.explain(figure, ax=left, location="bottom")
     return figure
 
 
@@ -299,13 +291,13 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _grid(
-    images: Tensor, titles: list[tuple[str, str, bool]], title: str, fontsize: int
+    examples: Examples, titles: list[tuple[str, str, bool]], title: str, fontsize: int
 ) -> Figure:
-    """Draw images in a square grid, each under two texts, red where they do not agree.
+    """Draw examples in a square grid, each under two texts, red where they do not agree.
 
     They have ``fontsize`` (points) where each pair has room in one line.
     """
-    side = max(1, math.ceil(math.sqrt(len(images))))
+    side = max(1, math.ceil(math.sqrt(len(titles))))
     inches = max(6, 2 * side)
     # Placed by hand: constrained layout would take seconds to find out as much.
     figure = Figure(figsize=(inches, inches + 0.6))
@@ -314,39 +306,18 @@ def _grid(
     fits = all(len(f"{above}, {below}") <= room for above, below, _ in titles)
     between, fontsize, space = (", ", fontsize, 0.2) if fits else ("\n", 8, 0.3)
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.91, wspace=0.05, hspace=space)
+    if not examples.is_images:  # with room for the numbers of steps, and a key
+        figure.subplots_adjust(
+            0.34 / inches, 0.7 / inches, top=1 - 0.85 / inches, wspace=0.2
+        )
     grid = list(figure.subplots(side, side, squeeze=False).flatten())
     for axes in grid:
         axes.set_axis_off()
-    for axes, image, (above, below, same) in zip(grid, images, titles, strict=False):
-        _draw_image(axes, image)
+    for i, (axes, (above, below, same)) in enumerate(zip(grid, titles, strict=False)):
+        examples.draw(axes, i)
         color = "black" if same else "tab:red"
         axes.set_title(f"{above}{between}{below}", color=color, fontsize=fontsize)
+    examples.explain(
+        figure, ax=grid, location="bottom", fraction=0.015, pad=0.03, aspect=40, shrink=0.5
+    )
     return figure
-
-
-def _shortened(name: str, most: int) -> str:
-    """Leave out what is in the middle: classes may differ at either end."""
-    if len(name) <= most:
-        return name
-    end = (most - 1) // 2
-    return f"{name[: most - 1 - end]}…{name[-end:]}"
-
-
-def _in_font(name: str) -> str:
-    """Return ``name`` with ? for what the font lacks: matplotlib would warn of it."""
-    return "".join(c if ord(c) in _letters() else "?" for c in name)
-
-
-@functools.cache
-def _letters() -> Container[int]:
-    return get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own
-
-
-def _rotation(names: Sequence[str]) -> int:
-    """Return by how many degrees to turn the names below an axis: long ones stand."""
-    return 0 if max(map(len, names)) <= 2 else 90
-
-
-def _draw_image(axes: Axes, image: Tensor) -> None:
-    axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=255)
-    axes.set_axis_off()

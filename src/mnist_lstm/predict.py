@@ -34,7 +34,7 @@ from mnist_lstm.data.decoding import (
     read_file,
 )
 from mnist_lstm.data.picture import image_of
-from mnist_lstm.data.splits import to_input
+from mnist_lstm.data.splits import Split, to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model, params_in
 from mnist_lstm.plumbing.errors import PictureError, UserError, printable
@@ -210,13 +210,14 @@ def report(file: str, found: Prediction, as_json: bool) -> str:
 
 def draw(read: list[tuple[str, Prediction]], path: Path) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``."""
-    from mnist_lstm import figures  # here: Matplotlib takes a second to import
+    from mnist_lstm import drawing, figures  # here: Matplotlib takes a second to import
 
     images = torch.from_numpy(np.stack([found.image for _, found in read]))
     p = torch.from_numpy(np.stack([found.probabilities for _, found in read]))
     titles = [printable(Path(file).name) for file, _ in read]
-    classes = figures.drawable(read[0][1].classes)
-    figures.save_figure(figures.predictions(images, titles, p, classes), path)
+    classes = tuple(drawing.drawable(read[0][1].classes))
+    split = Split(images, torch.zeros(len(read), dtype=torch.long), classes)
+    figures.save_figure(figures.predictions(split, titles, p), path)
 
 
 if __name__ == "__main__":

@@ -31,17 +31,17 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_predictions(path: Path, actual: Sequence[str]) -> pd.DataFrame:
-    """Return class, predicted class and its probability, a row a test image.
+    """Return class, predicted class and its probability, a row a test example.
 
     A class is its name as it is spelt: "01", "NA" and "True" are no values. ``actual`` are
-    the classes of the test images.
+    the classes of the test examples.
 
     Raises:
-        UserError: these are predictions of other images.
+        UserError: these are predictions of other examples.
     """
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if table.actual.to_list() != list(actual):
-        raise UserError(f"{path}: not of these test images; run `dvc repro evaluate`")
+        raise UserError(f"{path}: not of these test examples; run `dvc repro evaluate`")
     return table.astype({"probability": float})
 
 

@@ -1,22 +1,17 @@
 """Own images in folders, a folder a class: found, checked, and read into splits.
 
 They lie in ``own/train/CLASS/IMAGE`` and, where the test images are chosen already, in
-``own/test/CLASS/IMAGE``. The names of the folders are the names of the classes. Neither
-the order in which a file system lists them nor the locale changes a byte.
+``own/test/CLASS/IMAGE``. The names of the folders are the names of the classes.
 """
 
-import hashlib
-import os
-import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from natsort import natsort_keygen
 from PIL import Image
 
 from mnist_lstm.data.decoding import (
@@ -30,9 +25,19 @@ from mnist_lstm.data.decoding import (
     read_file,
     scaled,
 )
+from mnist_lstm.data.folders import (
+    check_classes,
+    drawn,
+    find,
+    hashed,
+    natural,
+    refuse,
+    tell,
+    tell_odd_classes,
+)
 from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import Split
-from mnist_lstm.plumbing.errors import PictureError, UserError, printable
+from mnist_lstm.plumbing.errors import PictureError
 from mnist_lstm.plumbing.files import misspelt
 from mnist_lstm.plumbing.params import PrepareParams
 from mnist_lstm.plumbing.progress import bar
@@ -42,14 +47,7 @@ ENDINGS = (
     *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
     *(".jif", ".jfi", ".pjpeg", ".pjp"),  # JPEG, too
 )
-KNOWN = (*ENDINGS, "readme.md", ".dvc")  # ends of names that nobody wonders at
-N_CLASS = (2, 1000)
 FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
-MOST_TOLD = 20  # faults
-UNFIT = {  # in a name: what breaks a line, and what turns the direction of all that follows
-    *("Cc", "Cs", "Zl", "Zp"),
-    *("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
-}
 
 
 class _Image(NamedTuple):
@@ -70,8 +68,16 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
         UserError: a line for each thing wrong.
     """
     problems = misspelt(folder)
-    paths = _find(folder, problems)
-    _check_classes(folder, paths, problems)
+    paths = find(folder, problems, ENDINGS)
+    if paths["train"]:
+        places = {name: images[0].parent for name, images in paths["test"].items()}
+        check_classes(folder / "train", paths["train"], places, problems)
+    else:
+        problems.append(
+            f"{folder / 'train'}: no images; each class is a folder of them, "
+            f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
+            "only what Git or DVC tracks)"
+        )
     train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
     _check_contents([*train, *test], problems)
     train, test = map(_without_doubles, (train, test))
@@ -82,18 +88,20 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
             for images in _by_class(train).values()
             if len(images) == 1
         ]
-    if problems:
-        more = len(problems) - MOST_TOLD
-        counted = [f"and {more:,} more"] if more > 0 else []
-        raise UserError(*problems[:MOST_TOLD], *counted)
+    refuse(problems)
     if not test:
-        train, test = _draw_test(train, params.test_size, params.seed)
+        names, contents = [x.name for x in train], [x.content for x in train]
+        tested = drawn(names, contents, params.test_size, params.seed)
+        train, test = (
+            [image for image, t in zip(train, tested, strict=True) if t == is_test]
+            for is_test in (False, True)
+        )
         print(
             f"{folder / 'test'}: no images; {params.test_size:.0%} of each class of "
             f"{folder / 'train'} is held out for testing"
         )
-    classes = sorted(paths["train"], key=_natural)
-    _tell_odd_classes(folder, classes, train, test)
+    classes = sorted(paths["train"], key=natural)
+    tell_odd_classes(folder, classes, [x.name for x in train], [x.name for x in test])
     greys = _greys([*train, *test])
     train_split, test_split = (
         _split(part, classes, params.picture, greys) for part in (train, test)
@@ -101,74 +109,12 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     return train_split, test_split
 
 
-def _find(folder: Path, problems: list[str]) -> dict[str, dict[str, list[Path]]]:
-    """Return the images of each class of the train and the test split, in their order."""
-    found: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
-    beside, empty, others = [], [], []
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        inner, paths = (
-            [here / name for name in sorted(names, key=_natural) if name[0] != "."]
-            for names in (folders, files)
-        )
-        problems += [
-            f"{path}: a link to a folder, and DVC does not look into it; copy it"
-            for path in (here, *inner)
-            if path.is_symlink()
-        ]
-        if here == folder:
-            beside = [path for path in inner if path.name not in found]
-            inner = [path for path in inner if path.name in found]
-        folders[:] = [path.name for path in inner]  # to look into
-        images = [path for path in paths if path.name.lower().endswith(ENDINGS)]
-        others += [path for path in paths if not path.name.lower().endswith(KNOWN)]
-        if here.parent.parent != folder:
-            expected = f"{folder}/train/CLASS/IMAGE"
-            problems += [
-                f"{path}: in no folder of a class; expected {expected}" for path in images
-            ]
-        elif not images:
-            empty.append(here)
-        else:
-            name = unicodedata.normalize("NFC", here.name)  # macOS spells it otherwise
-            found[here.parent.name].setdefault(name, []).extend(images)
-            if not _is_name(name):
-                problems.append(f"{here}: the name of a class must be printable")
-    _tell(f"{folder}: neither its train nor its test, left out", beside)
-    _tell(f"{folder}: no images, left out", empty)
-    _tell(f"{folder}: no images by their names, left out", others)
-    return found
-
-
-def _check_classes(
-    folder: Path, paths: dict[str, dict[str, list[Path]]], problems: list[str]
-) -> None:
-    n_class, (least, most) = len(paths["train"]), N_CLASS
-    if not n_class:
-        problems.append(
-            f"{folder / 'train'}: no images; each class is a folder of them, "
-            f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
-            "only what Git or DVC tracks)"
-        )
-        return
-    problems += [
-        f"{images[0].parent}: a class of which {folder / 'train'} has no image"
-        for name, images in paths["test"].items()
-        if name not in paths["train"]
-    ]
-    if not least <= n_class <= most:
-        found = f"{n_class:,} class" + "es" * (n_class > 1)
-        problems.append(
-            f"{folder / 'train'}: {found} with images, expected {least} to {most:,}"
-        )
-
-
 def _read(
     folder: Path, paths: dict[str, list[Path]], params: PrepareParams, problems: list[str]
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
     images = []
-    named = [(name, path) for name in sorted(paths, key=_natural) for path in paths[name]]
+    named = [(name, path) for name in sorted(paths, key=natural) for path in paths[name]]
     read = partial(_read_image, params)
     with (
         mapped(read, named, torch.get_num_threads()) as results,
@@ -189,7 +135,7 @@ def _read_image(params: PrepareParams, named: tuple[str, Path]) -> _Image | str:
     size = params.height, params.width
     try:
         picture = open_picture(read_file(path))
-        content = _hash(f"{picture.size}".encode() + picture.tobytes())
+        content = hashed(f"{picture.size}".encode() + picture.tobytes())
         if is_wide(picture) and params.picture == "scale":
             values = scaled(picture, *size)
             return _Image(path, name, content, values, picture.mode, ends_of(picture))
@@ -214,43 +160,11 @@ def _without_doubles(images: list[_Image]) -> list[_Image]:
     """Keep each picture once: a double could be drawn for another split than its first."""
     kept = {image.content: image for image in reversed(images)}.values()
     first = {image.path for image in kept}
-    _tell(
+    tell(
         "the same picture as another of its class, left out",
         [image.path for image in images if image.path not in first],
     )
     return [image for image in images if image.path in first]
-
-
-def _draw_test(
-    images: list[_Image], share: float, seed: int
-) -> tuple[list[_Image], list[_Image]]:
-    """Split off ``share`` of each class, at least an image, at most all but one.
-
-    The hash of an image and of the seed decides. So an image that is added, removed or
-    renamed moves hardly another from one split to the other.
-    """
-    tested = set()
-    for members in _by_class(images).values():
-        drawn = sorted(members, key=lambda image: _hash(f"{seed} {image.content}".encode()))
-        n_test = min(max(1, round(share * len(members))), len(members) - 1)
-        tested |= {image.path for image in drawn[:n_test]}
-    train = [image for image in images if image.path not in tested]
-    return train, [image for image in images if image.path in tested]
-
-
-def _tell_odd_classes(
-    folder: Path, classes: list[str], train: list[_Image], test: list[_Image]
-) -> None:
-    trained, tested = (_by_class(images) for images in (train, test))
-    rare = [name for name in classes if len(trained[name]) == 1]
-    _tell(f"{folder / 'train'}: one image of a class to learn from", rare)
-    untested = [name for name in classes if name not in tested]
-    _tell(f"{folder / 'test'}: no images of a class", untested)
-    alike: dict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        alike["".join(name.casefold().split())].append(name)
-    twins = [repr(name) for names in alike.values() if len(names) > 1 for name in names]
-    _tell(f"{folder}: classes that differ only in case or blanks", twins)
 
 
 def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
@@ -276,7 +190,7 @@ def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys)
         for image in images
     ]
     flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
-    _tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
+    tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
     stacked = torch.from_numpy(np.stack(values))
     return Split(stacked, labels, tuple(classes), picture, greys)
 
@@ -286,33 +200,3 @@ def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
     for image in images:
         members[image.name].append(image)
     return members
-
-
-_natsorted = natsort_keygen()
-
-
-def _natural(name: str) -> tuple:
-    """Return a key by which 2 comes before 10, whatever the locale."""
-    return _natsorted(unicodedata.normalize("NFC", name)), name
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _tell(what: str, which: Sequence[object]) -> None:
-    """Print what is no fault and may be none that was meant, with the first names."""
-    if which:
-        names = ", ".join(map(str, which[:5])) + ", ..." * (len(which) > 5)
-        print(printable(f"{what} ({len(which):,}): {names}"))
-
-
-def _is_name(text: str) -> bool:
-    """Say whether a class may be called so, in a line and in a table.
-
-    Joiners and blanks of all kinds are letters of some scripts, though Python calls them
-    not printable.
-    """
-    return not any(
-        {unicodedata.category(c), unicodedata.bidirectional(c)} & UNFIT for c in text
-    )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mnist_lstm.data.datasets import OPTIONS, kind_of, sources
+from mnist_lstm.data.folders import drawn_groups
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 
@@ -75,36 +76,39 @@ def _read_digits() -> tuple[Split, Split]:
 def hold_out(
     train: Split, valid_size: int, seed: int, valid_split: str = "random"
 ) -> dict[str, Split]:
-    """Split ``valid_size`` images off ``train``, each class by its share.
+    """Split ``valid_size`` examples off ``train``, each class by its share.
 
     Args:
         train: of any order.
         valid_size: how many; 0: none.
-        seed: chooses the images of ``random``.
-        valid_split: ``random``, or ``last``: of each class the last. MNIST lies in its
-            writers' order, so these are of others than the rest, as the test split is.
+        seed: chooses the examples of ``random``, the groups of ``group``.
+        valid_split: ``random``; ``last``: of each class the last (MNIST lies in its
+            writers' order, so these are of others than the rest, as the test split is);
+            or ``group``: whole groups, until there are about ``valid_size``.
 
     Returns:
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
 
     Raises:
         ParamsError: a validation split without room for every class, or a class of one
-            image.
+            example; no groups to hold out.
     """
     if valid_size == 0:
         return {"train": train}
     n_class = len(train.classes)
     if not n_class <= valid_size <= len(train) - n_class:
         most = len(train) - n_class
-        fits = f"0 or from {n_class} to {most} for {len(train)} train images"
+        fits = f"0 or from {n_class} to {most} for {len(train)} train examples"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
     if single:
         names = ", ".join(train.classes[i] for i in single[:5])
-        fits = f"0 where a class has one train image ({names})"
+        fits = f"0 where a class has one train example ({names})"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     heldout = torch.zeros(len(train), dtype=torch.bool)
-    if valid_split == "last":
+    if valid_split == "group":
+        heldout[_whole_groups(train, valid_size, seed)] = True
+    elif valid_split == "last":
         heldout[_last(train.labels, valid_size)] = True
     else:
         heldout[_random(train.labels, valid_size, seed)] = True
@@ -112,16 +116,28 @@ def hold_out(
     return {name: train.take(part.nonzero().flatten()) for name, part in parts.items()}
 
 
+def _whole_groups(train: Split, n: int, seed: int) -> list[int]:
+    if not train.groups:
+        fits = "random or last: the train data name no groups"
+        raise ParamsError.of("prepare.valid_split", fits, "group")
+    names = train.names(train.labels)
+    chosen = np.flatnonzero(drawn_groups(names, train.groups, n / len(train), seed))
+    if not len(chosen):
+        fits = "random or last: no group can be held out whole, each is needed for a class"
+        raise ParamsError.of("prepare.valid_split", fits, "group")
+    return chosen.tolist()
+
+
 def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:
     from sklearn.model_selection import train_test_split
 
-    images = range(len(labels))
-    _, chosen = train_test_split(images, test_size=n, stratify=labels, random_state=seed)
+    places = range(len(labels))
+    _, chosen = train_test_split(places, test_size=n, stratify=labels, random_state=seed)
     return chosen
 
 
 def _last(labels: torch.Tensor, n: int) -> torch.Tensor:
-    """Return int64 [n]: the images with most of their class before them, by share."""
+    """Return int64 [n]: the examples with most of their class before them, by share."""
     counts = labels.bincount()
     by_class = labels.argsort(stable=True)
     first = counts.cumsum(0) - counts

@@ -37,6 +37,11 @@ class Split:
         """Whether these are images."""
         return self.x.dtype == torch.uint8
 
+    def steps(self) -> list[int]:
+        """Return of each example how many of its L steps are real."""
+        full = [self.x.shape[1]] * len(self)
+        return full if self.lengths is None else self.lengths.tolist()
+
     def to(self, device: torch.device) -> "Split":
         """Return the split on ``device``."""
         lengths = None if self.lengths is None else self.lengths.to(device)

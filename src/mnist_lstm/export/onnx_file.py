@@ -6,6 +6,7 @@ None of that is kept: the same model is the same bytes, on any machine and in an
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from mnist_lstm.models.base import Model
+from mnist_lstm.models.base import Model, last_step
 from mnist_lstm.plumbing.files import write_bytes
 
 OPSET = 18  # the one that the exporter is written for; runtimes since 2023 have it
@@ -30,17 +31,26 @@ def to_onnx(model: Model) -> onnx.ModelProto:
     N and L are free, from 1 on: ONNX Runtime aborts the process where N is 0.
     ``metadata_props`` of the whole has ``classes``, a list in JSON, ``picture``, as
     prepare.picture says, and ``height`` and ``width`` of the images that it was trained on.
+
+    A model of sequences takes raw values, which the graph standardises, and ``lengths``
+    int64 [N]; its ``metadata_props`` are ``classes``, ``length``, the steps of the longest
+    train sequence, and ``width``, the values in a step.
     """
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
+    inputs, dynamic = {"x": x}, {"x": {0: "N", 1: "L"}}
+    exported = for_onnx(model)
+    if model.reads.scaling:
+        exported = _OfRawValues(exported, model.reads.scaling)
+        inputs["lengths"], dynamic["lengths"] = torch.tensor([3, 2]), {0: "N"}
     with warnings.catch_warnings(action="ignore"):  # PyTorch's, about itself
         program = torch.onnx.export(
-            for_onnx(model).eval(),
-            (x,),
+            exported.eval(),
+            tuple(inputs.values()),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["x"],
+            input_names=list(inputs),
             output_names=["logits"],
-            dynamic_shapes={"x": {0: "N", 1: "L"}},
+            dynamic_shapes=dynamic,
             verbose=False,
             optimize=False,  # nothing is left to simplify
         )
@@ -59,6 +69,32 @@ def for_onnx(model: Model) -> nn.Module:
     return _OnnxClassifier(model) if model.is_lstm else model.for_onnx()
 
 
+class _OfRawValues(nn.Module):
+    """A model of sequences behind their standardisation."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, model: nn.Module, scaling: Mapping[str, Any]):
+        super().__init__()
+        self.model = model
+        self.fills = scaling["missing"] == "mean"
+        for name in ("mean", "deviation"):
+            self.register_buffer(name, torch.tensor(scaling[name], dtype=torch.float32))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return the logits: raw values [N x L x Q], int64 [N] => [N x ydim]."""
+        x = (x - self.mean) / self.deviation
+        # As `prepare` pads, whatever stood there: attention spreads NaN over all steps.
+        real = torch.arange(x.shape[1])[:, None] < lengths[:, None, None]
+        if self.fills:
+            real = real & ~x.isnan()
+        x = torch.where(real, x, 0.0)
+        logits = self.model(x, lengths)
+        # A runtime's LSTM may make a number of NaN.
+        return torch.where(x.isnan().any(2).any(1, keepdim=True), torch.nan, logits)
+
+
 class _OnnxClassifier(nn.Module):
     """The classifier with ONNX's own LSTM, of which the exporter makes one node a layer.
 
@@ -70,12 +106,12 @@ class _OnnxClassifier(nn.Module):
         self.layers = nn.ModuleList(_OnnxLSTM(*layer) for layer in model.rnn.all_weights)
         self.lin = model.lin
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits: [N x L x Q] => [N x ydim]."""
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the logits: [N x L x Q], int64 [N] => [N x ydim]."""
         x = x.transpose(0, 1)
         for layer in self.layers:
             x = layer(x)
-        return self.lin(x[-1])
+        return self.lin(x[-1] if lengths is None else last_step(x.transpose(0, 1), lengths))
 
 
 class _OnnxLSTM(nn.Module):
@@ -129,16 +165,20 @@ def _clear_notes(message: Any) -> None:
 def _document(graph: onnx.ModelProto, model: Model) -> None:
     """Say in the file what goes in and what comes out."""
     called = model.called[0].upper() + model.called[1:]
-    graph.doc_string = f"{called} that classifies images, read row by row."
-    graph.graph.name = "mnist-lstm"
-    (x,), (logits,) = graph.graph.input, graph.graph.output
-    x.doc_string = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
-    logits.doc_string = "by class; softmax makes probabilities of them"
     reads = model.reads
-    props = {
-        "classes": json.dumps(reads.classes, ensure_ascii=False),
-        "picture": reads.picture,
-        "height": str(reads.length),
-        "width": str(model.params.xdim),
-    }
+    props = {"classes": json.dumps(reads.classes, ensure_ascii=False)}
+    if reads.scaling:
+        graph.doc_string = f"{called} that classifies sequences, read step by step."
+        missing = "; NaN where one is missing" if reads.scaling["missing"] == "mean" else ""
+        about = f"N sequences of up to L steps of Q values, raw, with any padding{missing}"
+        props |= {"length": str(reads.length), "width": str(model.params.xdim)}
+        graph.graph.input[1].doc_string = "the real steps of each sequence, from 1 to L"
+    else:
+        graph.doc_string = f"{called} that classifies images, read row by row."
+        about = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
+        props |= {"picture": reads.picture, "height": str(reads.length)}
+        props |= {"width": str(model.params.xdim)}
+    graph.graph.name = "mnist-lstm"
+    graph.graph.input[0].doc_string = about
+    graph.graph.output[0].doc_string = "by class; softmax makes probabilities of them"
     onnx.helper.set_model_props(graph, props)

@@ -54,12 +54,13 @@ class DataParams(_Section):
 
 
 class PrepareParams(_Section):
-    """How the train images are split, and how own pictures become images."""
+    """How the train examples are split, and how own data become tensors."""
 
     valid_size: Size
-    valid_split: Literal["random", "last"]
+    valid_split: Literal["random", "last", "group"]
     test_size: Part
     seed: Seed
+    missing: Literal["refuse", "mean"]
     picture: Literal["mnist", "scale"]
     height: Count
     width: Count
@@ -105,13 +106,14 @@ class TrainParams(_Section):
 
 
 class AugmentParams(_Section):
-    """How far train images are distorted at random, at most."""
+    """How far train examples are distorted at random, at most."""
 
     rotation: Degrees
     scale: Share
     shear: Amount
     shift: Share
     elastic: Amount
+    noise: Amount
     fade: Share
 
 

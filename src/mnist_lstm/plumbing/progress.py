@@ -22,14 +22,14 @@ def bar(total: int | None, title: str, unit: str, done: int = 0) -> tqdm:
 
 
 class TrainingBar:
-    """A bar of images and images/s with the latest loss.
+    """A bar of examples and examples/s with the latest loss.
 
     Reading a loss from a GPU would make the step wait for it. The bar instead asks for a
     copy each time it is drawn, ten times a second, and shows what has come by the next.
     """
 
     def __init__(self, total: int, epoch: int, epochs: int, done: int):
-        self.bar = bar(total, f"epoch {epoch}/{epochs}", " images", min(total, done))
+        self.bar = bar(total, f"epoch {epoch}/{epochs}", " examples", min(total, done))
         self.latest: Any = None
 
     def __enter__(self) -> "TrainingBar":
@@ -39,7 +39,7 @@ class TrainingBar:
         self.bar.close()
 
     def advance(self, n: int, loss: Any) -> None:
-        """Count ``n`` more images; ``loss`` is theirs, a tensor [] on any device."""
+        """Count ``n`` more examples; ``loss`` is theirs, a tensor [] on any device."""
         if not self.bar.update(n):  # not drawn this time
             return
         if self.latest is None:

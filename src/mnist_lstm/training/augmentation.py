@@ -1,4 +1,4 @@
-"""Data augmentation: train images are distorted anew in each batch.
+"""Data augmentation: train examples are distorted anew in each batch.
 
 A whole batch at once, on its device. What is drawn comes from PyTorch's own generator
 there, which checkpoints hold: a run repeats and resumes bit for bit.
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
+from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.params import AugmentParams
 
+OF_IMAGES = ("rotation", "scale", "shear", "shift", "elastic")  # each an amplitude
+OF_SEQUENCES = ("noise",)
 _KNOTS = 7  # an elastic field is drawn at 7 x 7 points, some 5 pixels apart
 
 
@@ -25,14 +28,30 @@ def strength_at(params: AugmentParams, step: int, steps: int) -> float:
     return left / fading if left < fading else 1.0
 
 
-def augment(x: Tensor, params: AugmentParams, strength: Tensor) -> Tensor:
-    """Return images [B x L x Q], each rotated, sheared, scaled, shifted and distorted.
+def refuse_misfits(params: AugmentParams, images: bool) -> None:
+    """Refuse what distorts images where the data are sequences, and the reverse.
 
-    By up to the share ``strength`` [] of each amplitude in ``params``. What comes from
-    outside an image is 0. Where every amplitude is 0, that is ``x`` itself, and nothing is
-    drawn.
+    Raises:
+        ParamsError: names the amplitudes.
     """
-    if not any((params.rotation, params.scale, params.shear, params.shift, params.elastic)):
+    wrong = OF_SEQUENCES if images else OF_IMAGES
+    fits = f"0: the data are {'images' if images else 'sequences'}"
+    values = {name: getattr(params, name) for name in wrong}
+    found = [ParamsError.of(f"augment.{name}", fits, v) for name, v in values.items() if v]
+    if found:
+        raise ParamsError(*map(str, found))
+
+
+def augment(x: Tensor, params: AugmentParams, strength: Tensor) -> Tensor:
+    """Return examples [B x L x Q], each distorted in its own way.
+
+    By up to the share ``strength`` [] of each amplitude in ``params``. Images are rotated,
+    sheared, scaled, shifted and displaced; what comes from outside is 0. To sequences noise
+    is added. Where every amplitude is 0, that is ``x`` itself, and nothing is drawn.
+    """
+    if params.noise:
+        x = x + params.noise * strength * torch.randn_like(x)
+    if not any(getattr(params, name) for name in OF_IMAGES):
         return x
     images = x.unsqueeze(1)  # one channel
     maps = _affine(len(x), params, strength)

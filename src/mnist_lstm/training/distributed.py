@@ -56,7 +56,7 @@ class Workers:
         return whole.to(part.device)
 
     def logits(self, model: Model, split: Split, done: int) -> Iterator[Tensor]:
-        """Yield the logits of ``split``, but for its first ``done`` images, in order.
+        """Yield the logits of ``split``, but for its first ``done`` examples, in order.
 
         Each worker computes a batch at a time: the batches of one worker alone.
         """

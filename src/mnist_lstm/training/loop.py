@@ -25,7 +25,7 @@ from mnist_lstm.training.muon import make_optimizer
 from mnist_lstm.training.optimizer import learning_rate, update_ema
 
 Row = dict[str, float]
-_PROBE = 32  # images of the fingerprint
+_PROBE = 32  # examples of the fingerprint
 
 
 def train_step(run: "Run", *batch: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def fit(
     Yields:
         None between any two steps, when a checkpoint may be saved; at the end of an epoch
         its row: ``epoch`` (0: the untrained model), ``train_loss`` (in nats: the mean over
-        the epoch's images as they were learnt from, augmented and with smoothed labels),
+        the epoch's examples as they were learnt from, augmented and with smoothed labels),
         ``train_accuracy``, ``heldout_loss`` and ``heldout_accuracy`` of ``run.ema_model``.
 
     Raises:
@@ -140,11 +140,11 @@ class Run:
 
     @property
     def done(self) -> int:
-        """How many images of the epoch's order were learnt from."""
+        """How many examples of the epoch's order were learnt from."""
         return len(self.losses) * self.params.batch_size
 
     def fingerprint(self, train: Split) -> str:
-        """Return a hash of the gradients on a few rows of a few images, before any step.
+        """Return a hash of the gradients on a few rows of a few examples, before any step.
 
         It tells apart what computes in other bits: another processor, or a library that is
         told to use other instructions. It draws nothing.
@@ -163,7 +163,7 @@ class Run:
         return digest.hexdigest()[:12]
 
     def begin_epoch(self, train: Split) -> int:
-        """Draw the epoch's images, unless a checkpoint brought them; return how many."""
+        """Draw the epoch's examples, unless a checkpoint brought them; return how many."""
         self.model.train()
         if self.order is None:
             order = torch.randperm(len(train), generator=self.generator)
@@ -192,7 +192,7 @@ class Run:
             update_ema(self.ema_model, self.model, self.params.ema, self.taken())
 
     def mean_loss(self, n: int) -> float:
-        """Return the mean loss over the ``n`` images of the epoch, once all are learnt."""
+        """Return the mean loss over the epoch's ``n`` examples, once all are learnt."""
         self.check()
         sizes = torch.full((len(self.losses),), self.params.batch_size)
         sizes[-1] = n - sizes[:-1].sum()

@@ -1,0 +1,70 @@
+"""One's own data in ``own/``: of which kind they are, and read into splits."""
+
+import os
+from pathlib import Path
+
+from mnist_lstm.data import imagefolder, sequences
+from mnist_lstm.data.splits import Split
+from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.params import PrepareParams
+
+TABLES = (".csv", ".tsv", ".txt", ".npy")  # a file a sequence
+WHOLE = (".npz", ".ts")  # a file a split
+
+
+def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
+    """Read the train and the test split in ``folder``, images or sequences.
+
+    Raises:
+        UserError: a line for each thing wrong.
+    """
+    kind = kind_of(folder)
+    if kind == "images":
+        return imagefolder.read_splits(folder, params)
+    return sequences.read_splits(folder, kind, params)
+
+
+def kind_of(folder: Path) -> str:
+    """Return "images", or with what the names of the files of sequences end.
+
+    A text file beside others is no data. What lies in no folder of a class counts only
+    where nothing else does: so its own place is what is refused.
+
+    Raises:
+        UserError: nothing, or data of two kinds.
+    """
+    inside, beside = dict[str, Path](), dict[str, Path]()
+    for path in _files(folder):
+        ending = path.suffix.lower()
+        depth = len(path.relative_to(folder).parts)
+        if ending in WHOLE and depth == 1:
+            if path.name not in (f"train{ending}", f"test{ending}"):
+                expected = f"{folder}/train{ending} and {folder}/test{ending}"
+                raise UserError(f"{path}: expected {expected}")
+            inside.setdefault(ending, path)
+        elif ending in (*TABLES, *imagefolder.ENDINGS):
+            kind = ending if ending in TABLES else "images"
+            in_class = depth > 2 and path.relative_to(folder).parts[0] in ("train", "test")
+            (inside if in_class else beside).setdefault(kind, path)
+    found = inside or beside
+    if len(found) > 1:
+        found.pop(".txt", None)
+    if len(found) > 1:
+        first, second, *_ = found.values()
+        raise UserError(f"{folder}: data of two kinds, {first} and {second}; keep one kind")
+    if not found:
+        raise UserError(
+            f"{folder}: no images and no sequences; docs/your-own.md says where they are "
+            f"expected, such as {folder}/train/CLASS/IMAGE (`dvc exp run --temp` and "
+            "`--queue` see only what Git or DVC tracks)"
+        )
+    return next(iter(found))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files below ``folder`` that are not hidden, in an order of their names."""
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        found += [Path(root, name) for name in sorted(files) if name[0] != "."]
+    return found
