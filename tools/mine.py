@@ -9,7 +9,6 @@ the folder is as it was.
 import keyword
 import re
 import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,10 +33,15 @@ CUTS = {  # by file: patterns of what goes, and what takes its place
         r":benchmarks": "",
         r"description = .*": 'description = "A reproducible DVC pipeline"',
     },
+    "README.md": {
+        r"recipes/, benchmarks/ .*\n": "recipes/                    sets of parameters\n",
+        r", \[best\]\(benchmarks\S+ after `recipes/pictures`": "",
+    },
     ".gitattributes": {r"/benchmarks/.*\n": ""},
     ".ci/run": {r"(?s)# The genuine MNIST.*?\nfi\n": "", r"make scale lint": "make lint"},
 }
 CHANGES = "# Changes\n\n## Unreleased\n\n- Made from mnist-lstm, commit {commit}.\n"
+LICENSE = "The code is under the [MIT license](LICENSE), as what it was copied from.\n"
 HEAD = """# {title}
 
 A reproducible pipeline: [DVC](https://dvc.org) prepares the data, trains a PyTorch model,
@@ -82,6 +86,7 @@ def main() -> None:
         done = True
     finally:
         if not done:
+            call(Path(), "git", "add", "--all")
             call(Path(), "git", "reset", "--quiet", "--hard")
             shutil.rmtree(Path("src", name), ignore_errors=True)
     show = ["git", "show", "--no-renames", "--name-only", "--format=", "HEAD"]
@@ -190,7 +195,7 @@ def write_pages(name: str, commit: str) -> None:
     start, commands, rest = re.split(r"(?s)(```bash\n.*?\n```\n)", kept["Quick start"])
     (last,) = re.findall(r"For the commands below, run .*\n", rest)
     kept["Quick start"] = f"{start}{commands}\n{last}\n"
-    page.write_text(HEAD.format(title=title_of(name)) + "".join(kept.values()))
+    page.write_text(HEAD.format(title=title_of(name)) + "".join(kept.values()) + LICENSE)
     Path("CHANGELOG.md").write_text(CHANGES.format(commit=commit))
     for page in (Path("README.md"), *Path("docs").glob("*.md"), *Path("own").glob("*.md")):
 
@@ -204,8 +209,8 @@ def write_pages(name: str, commit: str) -> None:
 
 def tidy() -> None:
     """Sort the imports under the new name, and break lines anew."""
-    for command in ("ruff check --quiet --fix --select I .", "ruff format --quiet ."):
-        subprocess.run([sys.executable, "-m", *command.split()], check=True)
+    call(Path(), "ruff", "check", "--quiet", "--fix", "--select", "I", ".")
+    call(Path(), "ruff", "format", "--quiet", ".")
 
 
 if __name__ == "__main__":
