@@ -64,7 +64,7 @@ def tell_of_groups(splits: dict[str, Split]) -> None:
         shared = set(splits["train"].groups) & set(splits["valid"].groups)
         if shared:
             print(
-                f"valid: {len(shared):,} groups are in train, too; for others, its accuracy "
+                f"valid: {len(shared):,} groups are in train, too; for others its accuracy "
                 "promises too much; prepare.valid_split: group holds out whole groups"
             )
 

@@ -1,6 +1,7 @@
 """An LSTM that reads MNIST row by row, and what it takes to train and evaluate it.
 
-``from mnist_lstm import load, predict`` classifies pictures: see :mod:`mnist_lstm.predict`.
+``from mnist_lstm import load, predict`` classifies pictures or
+sequences: see :mod:`mnist_lstm.predict`.
 """
 
 import sys
@@ -9,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_lstm.predict import PictureError, Prediction, load, predict
+    from mnist_lstm.predict import PictureError, Prediction, SequenceError, load, predict
 
-__all__ = ["PictureError", "Prediction", "load", "predict"]
+__all__ = ["PictureError", "Prediction", "SequenceError", "load", "predict"]
 
 
 class _Package(ModuleType):

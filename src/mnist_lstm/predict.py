@@ -1,10 +1,10 @@
-"""Classify pictures of one's own: in Python, or ``python -m mnist_lstm.predict FILE...``.
+"""Classify pictures or sequences: in Python, or ``python -m mnist_lstm.predict FILE...``.
 
 In Python, ``from mnist_lstm import load, predict``: in any thread, with whatever signals,
 plots and random numbers the process has; errors are exceptions.
 
 The command prints a line a file on standard output: the class, its probability, the second
-choice. A picture that cannot be read has its line on standard error, and the others are
+choice. A file that cannot be read has its line on standard error, and the others are
 classified none the less; the exit status is 1 then.
 """
 
@@ -25,7 +25,9 @@ from typing import Any, overload
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 
+from mnist_lstm.data.csvfile import read_csv
 from mnist_lstm.data.decoding import (
     MAX_BYTES,
     greys_of,
@@ -34,10 +36,17 @@ from mnist_lstm.data.decoding import (
     read_file,
 )
 from mnist_lstm.data.picture import image_of
+from mnist_lstm.data.scaling import standardised
+from mnist_lstm.data.sequencefiles import read_table, table_of
 from mnist_lstm.data.splits import Split, to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model, params_in
-from mnist_lstm.plumbing.errors import PictureError, UserError, printable
+from mnist_lstm.plumbing.errors import (
+    PictureError,
+    SequenceError,
+    UserError,
+    printable,
+)
 from mnist_lstm.tensorfile import load_tensors
 
 MODEL = Path("models/model.safetensors")
@@ -49,14 +58,15 @@ _OPENING = threading.Lock()  # it turns warnings off and on again, for the whole
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the model makes of a picture."""
+    """What the model makes of a picture or a sequence."""
 
     class_name: str  # of the likeliest class
     probability: float  # of that class, in [0, 1]
-    image: np.ndarray = field(repr=False)  # uint8 [L x Q], what the model saw
-    probabilities: np.ndarray = field(repr=False)  # float32 [L x ydim], after each row
+    # What the model saw [L x Q]: uint8 of a picture, float32, standardised, of a sequence.
+    image: np.ndarray = field(repr=False)
+    probabilities: np.ndarray = field(repr=False)  # float32 [L x ydim], by step
     classes: tuple[str, ...] = field(repr=False)  # the names of all, in their order
-    assumed: str = ""  # of a picture of more than 8 bits, where no such was learnt from
+    assumed: str = ""  # what could be read otherwise, such as black in more than 8 bits
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -88,13 +98,15 @@ def predict(model: Model, pictures: list[Any] | tuple[Any, ...]) -> list[Predict
 def predict(
     model: Model, pictures: Picture | list[Any] | tuple[Any, ...]
 ) -> Prediction | list[Prediction]:
-    """Classify a picture, or each of a list; dark or light ink, one digit a picture.
+    """Classify a picture or a sequence, as the model reads, or each of a list.
 
     Args:
         model: from :func:`load`, on any device.
         pictures: a path, the bytes of a file, a Pillow image (left as it is), or an array
             uint8 [H x W] of greys, [H x W x 3] of RGB or [H x W x 4] of RGBA; or a list of
-            these. Of any size up to 64 megapixels.
+            these. Of any size up to 64 megapixels, dark or light ink, one digit a picture.
+            For a model of sequences: the path of a CSV or ``.npy`` file, or an array
+            [L x Q] of raw values; or a list of these.
 
     Returns:
         A :class:`Prediction`; of a list, a list in its order.
@@ -102,7 +114,8 @@ def predict(
     Raises:
         PictureError: a picture that cannot be read, or has no ink on it; of a list, the
             first such, with its place.
-        TypeError: no picture.
+        SequenceError: a sequence that cannot be read, or has other values in a step; so.
+        TypeError: neither.
     """
     if not isinstance(pictures, list | tuple):
         return _predict(model, pictures)
@@ -110,27 +123,59 @@ def predict(
     for place, picture in enumerate(pictures):
         try:
             found.append(_predict(model, picture))
-        except PictureError as error:
-            raise PictureError(f"pictures[{place}]: {error}") from None
+        except (PictureError, SequenceError) as error:
+            raise type(error)(f"pictures[{place}]: {error}") from None
     return found
 
 
-def _predict(model: Model, picture: Picture) -> Prediction:
-    classes, how, length, greys, _ = model.reads
-    opened = _opened(picture)
-    # A copy: Pillow's cannot be written to, and PyTorch warns of that.
-    image = np.array(image_of(opened, how, length, model.params.xdim, greys))
-    x = to_input(torch.from_numpy(image)[None])
+def _predict(model: Model, given: Picture) -> Prediction:
+    seen, assumed = (_sequence if model.reads.scaling else _image)(model, given)
+    x = to_input(torch.from_numpy(seen)[None])
     with torch.inference_mode():
         p = model.read(x.to(next(model.parameters(), x))).softmax(2)[0]
     probabilities = p.float().cpu().numpy()
     best = int(probabilities[-1].argmax())
-    sure = float(probabilities[-1, best])
-    assumed = ""
-    if is_wide(opened) and how == "scale" and opened.mode not in greys:
-        black, white = greys_of(opened.mode, opened)
-        assumed = f"{black:,g} is taken for black and {white:,g} for white"
-    return Prediction(classes[best], sure, image, probabilities, classes, assumed)
+    sure, classes = float(probabilities[-1, best]), model.reads.classes
+    return Prediction(classes[best], sure, seen, probabilities, classes, assumed)
+
+
+def _image(model: Model, picture: Picture) -> tuple[np.ndarray, str]:
+    """Return what the model sees of a picture, uint8 [L x Q], and what is assumed."""
+    _, how, length, greys, _ = model.reads
+    opened = _opened(picture)
+    # A copy: Pillow's cannot be written to, and PyTorch warns of that.
+    image = np.array(image_of(opened, how, length, model.params.xdim, greys))
+    if not is_wide(opened) or how != "scale" or opened.mode in greys:
+        return image, ""
+    black, white = greys_of(opened.mode, opened)
+    return image, f"{black:,g} is taken for black and {white:,g} for white"
+
+
+def _sequence(model: Model, given: Picture) -> tuple[np.ndarray, str]:
+    """Return what the model sees of a sequence, float32 [L x Q], and what is assumed."""
+    scaling, q = model.reads.scaling, model.params.xdim
+    try:
+        if isinstance(given, np.ndarray):
+            table = table_of(given)
+        elif isinstance(given, bytes):
+            table = read_csv(given)
+        elif isinstance(given, str | os.PathLike):
+            table = read_table(Path(given))
+        else:
+            fits = "a path, the bytes of a CSV file or a NumPy array"
+            raise TypeError(f"a sequence is {fits}, not {type(given).__name__}")
+    except UserError as error:
+        raise SequenceError(f"{error} (the model reads sequences)") from None
+    features = tuple(scaling.get("features", ()))
+    if table.values.shape[1] != q or (features and table.names not in ((), features)):
+        found = ", ".join(table.names) or f"{table.values.shape[1]:,}"
+        expected = ", ".join(features) or f"{q:,}"
+        raise SequenceError(f"columns: {found}; the model reads {expected}")
+    if table.missing and scaling["missing"] == "refuse":
+        advice = "`prepare.missing: mean` trains a model that fills them"
+        raise SequenceError(f"{table.missing}; {advice}")
+    seen = standardised(torch.from_numpy(table.values), scaling)
+    return seen.numpy(), "; ".join(table.notes)
 
 
 def _opened(picture: Picture) -> Image.Image:
@@ -165,7 +210,7 @@ def main() -> None:
         try:
             data = sys.stdin.buffer.read(MAX_BYTES + 1) if file == "-" else file
             found = predict(model, data)
-        except PictureError as error:
+        except (PictureError, SequenceError) as error:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
             continue
         read.append((file, found))
@@ -182,11 +227,14 @@ def parse_arguments() -> argparse.Namespace:
     """Return what was asked for on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mnist_lstm.predict",
-        description="Classify pictures, each of one digit, by the trained model.",
+        description="Classify pictures or sequences by the trained model.",
     )
     shown = f"draw what the model saw, and believed, of the first {MOST_DRAWN}"
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="a picture; - is standard input"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a picture (- is standard input), or a CSV or .npy file",
     )
     parser.add_argument("--json", action="store_true", help="a JSON object a line")
     parser.add_argument("--show", metavar="PNG", type=Path, help=shown)
@@ -212,11 +260,14 @@ def draw(read: list[tuple[str, Prediction]], path: Path) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``."""
     from mnist_lstm import drawing, figures  # here: Matplotlib takes a second to import
 
-    images = torch.from_numpy(np.stack([found.image for _, found in read]))
-    p = torch.from_numpy(np.stack([found.probabilities for _, found in read]))
+    images, p = (
+        pad_sequence([torch.from_numpy(getattr(found, what)) for _, found in read], True)
+        for what in ("image", "probabilities")
+    )
+    lengths = torch.tensor([len(found.image) for _, found in read])
     titles = [printable(Path(file).name) for file, _ in read]
     classes = tuple(drawing.drawable(read[0][1].classes))
-    split = Split(images, torch.zeros(len(read), dtype=torch.long), classes)
+    split = Split(images, torch.zeros_like(lengths), classes, lengths=lengths)
     figures.save_figure(figures.predictions(split, titles, p), path)
 
 

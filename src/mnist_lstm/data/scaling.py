@@ -1,6 +1,8 @@
 """Sequences standardised: each feature by its mean and deviation over the train split."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,6 +45,12 @@ def standardise(splits: dict[str, Split], missing: str) -> dict[str, Split]:
         if name != "train":
             _tell_other_units(name, found[name])
     return found
+
+
+def standardised(x: Tensor, scaling: Mapping[str, Any]) -> Tensor:
+    """Return raw values, float32 [L x Q], as a model of this ``scaling`` reads them."""
+    mean, deviation = (torch.tensor(scaling[name]) for name in ("mean", "deviation"))
+    return ((x - mean) / deviation).nan_to_num(nan=0.0)
 
 
 def moments(split: Split) -> tuple[Tensor, Tensor]:

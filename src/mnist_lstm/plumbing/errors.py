@@ -31,6 +31,10 @@ class PictureError(UserError):
     """A picture that cannot be read. The message leaves its name to the caller."""
 
 
+class SequenceError(UserError):
+    """A sequence that cannot be read. The message leaves its name to the caller."""
+
+
 class WorkersError(UserError):
     """Another of the processes that train together is gone, or does not answer."""
 
