@@ -1,4 +1,4 @@
-"""The trained model over HTTP: POST a picture as the body to /predict; GET /health.
+"""The trained model over HTTP: POST a picture or a CSV to /predict; GET /health.
 
 ``pip install 'mnist-lstm[serve]'``, then ``python runs/serve.py`` and, from elsewhere,
 ``curl --data-binary @photo.jpg http://127.0.0.1:8000/predict``. An example to change: it
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mnist_lstm import PictureError, load, predict
+from mnist_lstm import PictureError, SequenceError, load, predict
 
 LARGEST = 10_000_000  # bytes of a body
 model = load(os.environ.get("MODEL", "models/model.safetensors"))
@@ -32,7 +32,7 @@ async def classify(request: Request) -> JSONResponse:
             return JSONResponse({"error": f"more than {LARGEST:,} bytes"}, 413)
     try:
         found = await anyio.to_thread.run_sync(predict, model, bytes(body), limiter=cores)
-    except PictureError as error:
+    except (PictureError, SequenceError) as error:
         return JSONResponse({"error": str(error)}, 422)
     last = dict(zip(found.classes, found.probabilities[-1].tolist(), strict=True))
     return JSONResponse(
