@@ -99,6 +99,11 @@ class Sandbox:
             values[section] |= keys
         path.write_text(yaml.safe_dump(values, sort_keys=False))
 
+    def set_up(self) -> None:
+        """Have make take this Python's environment for the project's own."""
+        (self.path / ".venv").mkdir()
+        self.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+
     def _sign(self) -> None:
         self.git("config", "user.name", "Tester")
         self.git("config", "user.email", "tester@example.org")

@@ -137,6 +137,7 @@ def test_git_takes_neither_a_link_to_another_disk_nor_what_tools_write(mnist, tm
     assert mnist.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)
@@ -149,6 +150,7 @@ def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     assert "digits" not in output
 
 
+@pytest.mark.long
 def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
     """As long as the old one, and written within the second of Git's last look."""
     mnist.set_params({"train": {"lr": -1}})
@@ -165,6 +167,7 @@ def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
     assert re.search(r"train\.seed +0 +5$", output, re.M)
 
 
+@pytest.mark.long
 def test_outside_a_repository_it_says_how_to_make_one(mnist):
     shutil.rmtree(mnist.path / ".git")  # as in GitHub's ZIP
     output = mnist.run("tools/repro", ok=False)
@@ -191,6 +194,7 @@ def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
     assert "ERROR" not in output
 
 
+@pytest.mark.long
 def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
     missing = str(copy.path / "missing")
     copy.set_params({"train": {"lr": -1}})

@@ -67,6 +67,7 @@ def run(album, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 def test_the_command_reads_files_and_standard_input_and_draws_what_the_model_saw(album):
     """No one can act on a library's warning, or on the backend of a notebook."""
     python = [sys.executable, "-W", "error", "-m", "mnist_lstm.predict"]
@@ -176,6 +177,7 @@ def test_a_wide_picture_is_scaled_as_the_train_images_or_it_is_said(run, album):
     assert joined in found[0]
 
 
+@pytest.mark.long
 def test_make_runs_no_part_of_a_name(tmp_path):
     project, folder = create(tmp_path / "project", TINY), tmp_path / "album"
     folder.mkdir()

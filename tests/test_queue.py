@@ -37,8 +37,7 @@ def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
 
 @pytest.mark.long
 def test_the_best_trial_is_applied_reviewed_and_committed_by_three_commands(copy):
-    (copy.path / ".venv").mkdir()
-    copy.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    copy.set_up()
     for hdim in (8, 20):
         setting = ("-S", f"model.hdim={hdim}", "-S", "prepare.valid_size=100")
         copy.dvc("exp", "run", "--temp", "--name", f"trial-{hdim}", *setting)

@@ -64,8 +64,7 @@ def test_the_commands_of_the_readme_run_in_their_order(copy):
     clone, repro, test, *commands = blocks(PAGES[0])
     assert (clone[:9], repro, test) == ("git clone", "make repro", "make test")
     assert len(commands) >= 5
-    (copy.path / ".venv").mkdir()
-    copy.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    copy.set_up()
     output = ""
     for command in commands:
         output += copy.run("bash", "-c", command.replace("=64", "=24"))

@@ -64,8 +64,7 @@ def test_each_push_is_checked_in_minutes_and_the_rest_at_night():
 
 @pytest.mark.long
 def test_the_tiny_pipeline_of_ci_runs_all_stages_and_leaves_the_folder_alone(copy):
-    (copy.path / ".venv").mkdir()
-    copy.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    copy.set_up()
     copy.set_params({"model": {"xdim": 9, "ydim": 3, "name": "gru"}})  # of other data
     copy.commit("Other data")
     copy.git("config", "--unset", "user.name")

@@ -5,16 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import mine
 from defaults import TINY
 from mnist_lstm.plumbing.errors import UserError
+from own_data import write_images, write_windows
 from sandbox import Sandbox, create
 
 NAME = "washer"
-CLASSES = ("idle", "spin", "wash")
 
 
 def test_a_name_that_python_cannot_import_or_has_already_is_refused():
@@ -62,19 +61,6 @@ def give_environment(path):
     others = [entry for entry in sys.path if entry.endswith("site-packages")]
     (site / "project.pth").write_text("\n".join([str(path / "src"), *others]))
     subprocess.run("cksum <requirements.txt >.venv/installed", cwd=path, shell=True)
-
-
-def write_windows(folder):
-    """Write 30 windows of each of three classes: 20 to 29 steps of 6 values."""
-    generator = np.random.default_rng(0)
-    for number, name in enumerate(CLASSES):
-        (folder / name).mkdir(parents=True)
-        for i in range(30):
-            window = generator.normal(size=(20 + i % 10, 6))
-            window[:, number] += 2
-            header = ",".join("abcdef")
-            path = folder / name / f"{i}.csv"
-            np.savetxt(path, window, "%.4f", ",", header=header, comments="")
 
 
 @pytest.fixture(scope="module")
@@ -136,15 +122,3 @@ def test_with_own_images_committed_as_the_default_its_tests_pass_as_well(copied)
     copied.git("add", "--force", "own/train")
     copied.git("commit", "--quiet", "--message", "Our images")
     assert re.search(r"\d+ passed", copied.run("make", "test"))
-
-
-def write_images(folder):
-    """Write 20 images of each of two classes."""
-    from PIL import Image
-
-    generator = np.random.default_rng(0)
-    for name in ("dark", "light"):
-        (folder / name).mkdir(parents=True)
-        for i in range(20):
-            values = generator.integers(0, 128, (12, 9)) + 127 * (name == "light")
-            Image.fromarray(values.astype(np.uint8)).save(folder / name / f"{i}.png")
