@@ -21,10 +21,10 @@ LONGEST = 20  # letters of a name; with more, lines of comments grow too long fo
 GOES = (
     "benchmarks",
     "tests/mnist",
-    "recipes/notebook recipes/pictures recipes/record recipes/sprint",
     "docs/notebook.md docs/page.gif CITATION.cff",
     "tools/cuda_check.py tools/gif.py tools/mine.py",
 )
+RECIPES = ("digits", "fast")  # which pages and scripts that stay read; the others go
 MOVES = {"benchmarks/strokes.py": "tests", "benchmarks/strokes.json": "tests"}
 TARGETS = ("bench", "cuda")  # of make, which ran what goes
 CUTS = {  # by file: patterns of what goes, and what takes its place
@@ -142,7 +142,8 @@ def cut() -> None:
     """Delete what a copy does not need, and what names it."""
     for source, folder in MOVES.items():
         shutil.move(source, folder)
-    for path in map(Path, " ".join(GOES).split()):
+    recipes = [path for path in Path("recipes").iterdir() if path.name not in RECIPES]
+    for path in [*map(Path, " ".join(GOES).split()), *recipes]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
