@@ -81,7 +81,7 @@ def workers_of(process):
     ("name", "precision", "optimizer"),
     [
         *[("lstm", "fp32", "muon"), ("lstm", "bf16", "adamw")],
-        *[("gru", "fp32", "muon"), ("transformer", "bf16", "muon")],
+        *[("gru", "bf16", "muon"), ("transformer", "bf16", "muon")],
     ],
 )
 @pytest.mark.long
