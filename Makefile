@@ -10,7 +10,9 @@ override BASE := $(value BASE)
 override FILES := $(value FILES)
 override HTML := $(value HTML)
 override N := $(value N)
-export BASE FILES HTML N
+override NAME := $(value NAME)
+override S := $(value S)
+export BASE FILES HTML N NAME S
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What makes pip or uv install elsewhere or otherwise. Where they fetch from stays yours.
@@ -21,7 +23,8 @@ unexport UV_TARGET UV_PREFIX UV_SYSTEM_PYTHON UV_PYTHON UV_PROJECT UV_WORKING_DI
 unexport UV_CONSTRAINT UV_OVERRIDE UV_REQUIRE_HASHES UV_NO_BINARY UV_NO_BUILD_ISOLATION
 unexport UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE PYTHONHOME PYTHONPATH
 
-.PHONY: repro test long soak predict bench cuda lint review seeds same clean requirements scale
+.PHONY: repro test long tiny soak predict bench cuda lint review seeds same mine clean
+.PHONY: requirements scale
 
 repro: .venv/installed
 	tools/repro
@@ -34,6 +37,10 @@ test: .venv/installed
 # What takes some 8 seconds a test or more: CI runs it, too.
 long: .venv/installed
 	$(PYTEST) -m long
+
+# All stages in seconds, in a folder of their own, by the parameters in .ci/tiny: for CI.
+tiny: .venv/installed
+	dvc exp run --temp $$(cat .ci/tiny)
 
 # Classify pictures of your own: make predict FILES="mine.jpg 'another one.png'"
 # (xargs parts the names at blanks that are not in quotes)
@@ -58,18 +65,25 @@ lint: .venv/installed
 	ruff format --check .
 	mypy
 	shellcheck tools/repro .ci/run runs/*.sh
+	zizmor --offline --quiet .github
 
 # Whether an edit changes no output; if so, dvc.lock takes it without a run. 2 minutes.
 same: .venv/installed
 	python tools/same.py
 
+# A project of your own from this one, once: make mine NAME=washer
+mine: .venv/installed
+	@test -f tools/mine.py || { echo "error: this project has a name of its own already" >&2; exit 1; }
+	@python tools/mine.py "$$NAME"
+
 # What the workspace changes against BASE; HTML=review.html writes a page with all figures.
 review: .venv/installed
 	@python tools/review.py "$$BASE" "$$HTML"
 
-# Whether the change matters more than chance: BASE and the workspace, N seeds each.
+# Whether the change matters more than chance: BASE and the workspace, N seeds each;
+# S="fast model.name=gru,model.hdim=296": BASE and these two, a blank between them.
 seeds: .venv/installed
-	@python tools/seeds.py "$$BASE" --seeds "$$N"
+	@set -f; python tools/seeds.py "$$BASE" --seeds "$$N" $${S:+-S $$S}
 
 # What nothing needs: checkpoints, among them the last finished run's, and pages of plots.
 clean:

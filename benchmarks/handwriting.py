@@ -24,7 +24,7 @@ from mnist_lstm.data.splits import to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing import script
 from mnist_lstm.predict import MODEL, load
-from strokes import DIGITS, MIDDLE, draw, turn
+from strokes import drawing
 
 N_PHOTO = 3  # of each digit in each font
 N_DRAWING = 30  # of each digit
@@ -59,18 +59,6 @@ def misread(model: Model, make: Callable[[int, int], bytes], n: int) -> Counter[
         read = model(to_input(images)).argmax(1).tolist()
         wrong.update(f"{a} as {b}" for a, b in enumerate(read) if a != b)
     return wrong
-
-
-def drawing(digit: int, seed: int) -> bytes:
-    """Return a PNG: ``digit`` in black on white; each ``seed`` draws in its own way."""
-    generator = np.random.default_rng([seed, digit])
-    rotation = turn(generator.uniform(-10, 10))
-    slant, wide, pen = generator.uniform([-0.3, 0.7, 12], [0.3, 1.1, 30])
-    shape = rotation @ [[wide, slant], [0, 1]]
-    strokes = [(np.array(s) - MIDDLE) @ shape.T + MIDDLE for s in DIGITS[digit]]
-    data = io.BytesIO()
-    draw(strokes, pen).save(data, "PNG")
-    return data.getvalue()
 
 
 def photo(digit: int, seed: int, font: Path) -> bytes:

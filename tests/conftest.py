@@ -34,6 +34,8 @@ torch.set_num_threads(1)
 
 def pytest_collection_modifyitems(items):
     for item in items:
+        if item.path.parent.name == "mnist":
+            item.add_marker("mnist")
         if item.get_closest_marker("cuda"):
             if reason := lacks(item.callspec.params if hasattr(item, "callspec") else {}):
                 item.add_marker(pytest.mark.skip(reason=reason))

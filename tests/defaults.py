@@ -1,7 +1,5 @@
 """The parameters that tests start from, typed and not."""
 
-import subprocess
-from contextlib import suppress
 from pathlib import Path
 
 from mnist_lstm.plumbing.params import (
@@ -15,21 +13,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def _defaults() -> dict[str, dict]:
-    """Return the values as committed, whatever experiment stands in the working tree.
-
-    A key that is new there and not committed yet has its value there.
-    """
-    committed = ""  # no commit where no Git is
-    with suppress(FileNotFoundError):
-        show = ["git", "show", "HEAD:params.yaml"]
-        committed = subprocess.run(show, cwd=ROOT, capture_output=True, text=True).stdout
-    here = (ROOT / "params.yaml").read_text()
-    values = parse_yaml(committed or here, "params.yaml")
-    known = parse_yaml(here, "params.yaml")
-    return {
-        section: {key: values.get(section, {}).get(key, now) for key, now in keys.items()}
-        for section, keys in known.items()
-    }
+    """Return the tests' own parameters, and of params.yaml the keys that are new there."""
+    here, own = (
+        parse_yaml((ROOT / file).read_text(), file)
+        for file in ("params.yaml", "tests/params.yaml")
+    )
+    return {section: keys | own.get(section, {}) for section, keys in here.items()}
 
 
 DEFAULT = _defaults()

@@ -58,9 +58,9 @@ class Sandbox:
         """Run ``dvc``; return all that it printed."""
         return self.run("dvc", *arguments, ok=ok)
 
-    def git(self, *arguments: str) -> str:
+    def git(self, *arguments: str, ok: bool = True) -> str:
         """Run ``git``; return all that it printed."""
-        return self.run("git", *arguments)
+        return self.run("git", *arguments, ok=ok)
 
     def commit(self, message: str) -> None:
         """Commit everything that git does not ignore."""
@@ -98,6 +98,11 @@ class Sandbox:
         for section, keys in changes.items():
             values[section] |= keys
         path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def set_up(self) -> None:
+        """Have make take this Python's environment for the project's own."""
+        (self.path / ".venv").mkdir()
+        self.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
 
     def _sign(self) -> None:
         self.git("config", "user.name", "Tester")
@@ -148,7 +153,7 @@ def ran(output: str) -> list[str]:
 def _environment() -> dict[str, str]:
     """This environment, with this Python first, no network and no one's mirror."""
     # What calls the tests, and whoever runs them, may have set these.
-    other = ("DATA_MIRROR", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTHONPATH")
+    other = ("DATA_MIRROR", "DVC_", "GIT_", "MAKE", "MFLAGS", "PYTEST", "PYTHONPATH")
     env = {key: value for key, value in os.environ.items() if not key.startswith(other)}
     own = Path(tempfile.gettempdir()) / "mnist-lstm-tests"
     scripts = str(Path(sys.executable).parent)

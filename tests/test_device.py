@@ -143,6 +143,7 @@ print(compute, hashlib.sha256(weights).hexdigest(), is_dynamic)
 """
 
 
+@pytest.mark.long
 def test_training_is_right_whatever_openmp_and_onednn_are_told():
     """Where OpenMP gives fewer threads than PyTorch asks for, gradients would be wrong.
 

@@ -51,6 +51,7 @@ def test_training_on_a_full_disk_is_one_line_and_resumes_once_there_is_room(
         assert (project.path / name).read_bytes() == (finished.path / name).read_bytes()
 
 
+@pytest.mark.long
 def test_a_limit_on_the_size_of_files_is_told_the_same_way(tmp_path):
     """Where no file system may be mounted."""
     project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})

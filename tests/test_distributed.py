@@ -32,7 +32,7 @@ from test_resume import results
     ("name", "precision", "optimizer"),
     [
         *[("lstm", "fp32", "muon"), ("lstm", "bf16", "adamw")],
-        *[("gru", "fp32", "muon"), ("transformer", "bf16", "muon")],
+        *[("gru", "bf16", "muon"), ("transformer", "bf16", "muon")],
     ],
 )
 @pytest.mark.long
@@ -139,6 +139,7 @@ NOWHERE = ("unshare", "--map-root-user", "--uts", "--net", "sh", "-c")
 AWAY = 'hostname nowhere-to-be-found && ip link set lo up && exec "$0" "$@"'
 
 
+@pytest.mark.long
 def test_workers_need_no_name_of_their_host_and_dvc_does_not_know_of_them(project, whole):
     """As in a container, or in a laptop without a network."""
     away = [*NOWHERE, AWAY]
@@ -179,6 +180,7 @@ def test_who_fails_is_told_in_one_line(tmp_path, does, says):
     assert (done.returncode, done.stderr) == (1, f"{says}\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("delay", [0, 0.5, pytest.param(2, marks=pytest.mark.long)])
 def test_when_dvc_dies_as_workers_start_nothing_is_trained(project, delay):
     with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:

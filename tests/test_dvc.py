@@ -116,6 +116,7 @@ def test_a_bad_value_fails_with_its_message_and_nothing_is_lost(copy):
     assert "up to date" in copy.dvc("repro")
 
 
+@pytest.mark.long
 def test_training_that_diverges_is_one_line_and_nothing_is_lost(copy):
     output = copy.dvc("exp", "run", "-S", "train.lr=1e36", ok=False)
     (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
@@ -127,6 +128,7 @@ def test_training_that_diverges_is_one_line_and_nothing_is_lost(copy):
     assert "up to date" in copy.dvc("repro")
 
 
+@pytest.mark.long
 def test_a_model_that_no_memory_holds_is_one_line(copy):
     copy.set_params({"model": {"hdim": 65536, "n_layer": 4}, "train": {"batch_size": 999}})
     command = "ulimit -v 16000000 && python stages/train.py"

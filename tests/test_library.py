@@ -60,6 +60,7 @@ thread.join()
 """
 
 
+@pytest.mark.long
 def test_importing_any_module_in_any_thread_changes_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", IMPORT_ALL],

@@ -35,6 +35,7 @@ def end_launcher(signum):
     return lambda process, _: os.kill(process.pid, signum)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("workers", "end", "after", "says"),
     [

@@ -137,6 +137,7 @@ def test_git_takes_neither_a_link_to_another_disk_nor_what_tools_write(mnist, tm
     assert mnist.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     mnist.set_params({"train": {"lr": -1}})
     output = mnist.run("tools/repro", ok=False)
@@ -149,6 +150,7 @@ def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     assert "digits" not in output
 
 
+@pytest.mark.long
 def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
     """As long as the old one, and written within the second of Git's last look."""
     mnist.set_params({"train": {"lr": -1}})
@@ -165,6 +167,7 @@ def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
     assert re.search(r"train\.seed +0 +5$", output, re.M)
 
 
+@pytest.mark.long
 def test_outside_a_repository_it_says_how_to_make_one(mnist):
     shutil.rmtree(mnist.path / ".git")  # as in GitHub's ZIP
     output = mnist.run("tools/repro", ok=False)
@@ -191,6 +194,7 @@ def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
     assert "ERROR" not in output
 
 
+@pytest.mark.long
 def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
     missing = str(copy.path / "missing")
     copy.set_params({"train": {"lr": -1}})
@@ -251,28 +255,3 @@ def test_without_a_network_digits_are_learnt_within_a_minute_of_training(tmp_pat
     test = json.loads(project.text("metrics/evaluate.json"))["test"]
     # Some 98% on average; an image is 0.28%, and seeds and processors differ by several.
     assert test["accuracy"] >= 0.96
-
-
-@pytest.mark.skipif(not os.environ.get("DATA_MIRROR"), reason="DATA_MIRROR is not set")
-@pytest.mark.parametrize(
-    ("hdim", "parameters", "accuracy"),
-    [
-        pytest.param(32, "16,714", 0.7, marks=pytest.mark.long),
-        pytest.param(256, "821,770", 0.92, marks=pytest.mark.slow),  # three minutes
-    ],
-)
-def test_on_genuine_mnist_one_epoch_learns(tmp_path, hdim, parameters, accuracy):
-    project = create(tmp_path / "project", DEFAULT)
-    project.set_params({"train": {"epochs": 1}, "model": {"hdim": hdim}})
-    mirror = os.environ["DATA_MIRROR"]
-    if "://" not in mirror:
-        mirror = str(Path(mirror).resolve())
-    output = project.run(
-        "tools/repro", DATA_MIRROR=mirror, no_proxy="*", OMP_NUM_THREADS=THREADS
-    )
-    assert len(ran(output)) == 7
-    assert "train: 60,000 images of [28, 28]" in output
-    assert f"{parameters} parameters" in output
-    history = project.table("plots/history.csv")
-    assert history.heldout_accuracy[0] == pytest.approx(0.10, abs=0.05)
-    assert history.heldout_accuracy[1] >= accuracy

@@ -83,6 +83,7 @@ def test_the_file_says_what_goes_in_and_what_comes_out(graph):
     assert all(set(node.input[1:4]) <= constants for node in lstms)
 
 
+@pytest.mark.long
 def test_another_process_in_another_folder_writes_the_same_and_says_nothing(
     graph, tmp_path
 ):

@@ -54,6 +54,7 @@ def test_longer_gradients_are_cut_to_the_norm_and_shorter_ones_are_not():
         torch.testing.assert_close(weights.grad, torch.tensor(clipped), rtol=1e-5, atol=0)
 
 
+@pytest.mark.long
 def test_a_step_imports_neither_the_compiler_nor_torch_distributed():
     """150 MB and seconds of start-up; but for what ``import torch`` itself brings."""
     code = """

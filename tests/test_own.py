@@ -110,6 +110,7 @@ def tall(tmp_path):
     return sandbox
 
 
+@pytest.mark.long
 def test_a_name_that_dvc_cannot_read_is_named_by_make_repro(tall):
     """As of a ZIP from Windows: DVC's own line names no file."""
     (tall.path / "own/train/a/0.png").rename(tall.path / "own/train/a/caf\udce9.png")

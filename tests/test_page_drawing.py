@@ -10,12 +10,12 @@ import torch
 from PIL import Image, ImageOps
 
 from defaults import DEFAULT, model_params
-from handwriting import drawing
 from mnist_lstm.data.picture import image_of, prepare
 from mnist_lstm.data.splits import to_input
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.params import ModelParams
 from pictures import drawn, encoded
+from strokes import drawing
 from webpage import data_of, draw, exported, load, row, seen, wait, write_page
 
 

@@ -21,6 +21,7 @@ def assert_prepared_as_by_python(tab, path, data):
     assert np.abs(seen(tab) - prepare(open_picture(data))).mean() <= 2, path.name
 
 
+@pytest.mark.long
 def test_a_picture_is_prepared_as_python_does(tab, tmp_path):
     clear = drawn(2).convert("RGBA")
     clear.putalpha(ImageOps.invert(drawn(2)))

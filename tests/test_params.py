@@ -27,24 +27,6 @@ def write(tmp_path):
     return write
 
 
-def test_the_committed_defaults_are_the_notebooks_run(tmp_path):
-    """Whatever experiment stands in the working tree."""
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(DEFAULT))
-    params = load_params(path)
-    assert (params.data.name, params.prepare.valid_size) == ("mnist", 0)
-    assert params.prepare.valid_split == "random"
-    assert (params.model.hdim, params.model.n_layer) == (256, 2)
-    assert (params.model.init, params.model.dropout) == ("pytorch", 0)
-    assert (params.train.lr, params.train.batch_size, params.train.epochs) == (1e-3, 256, 5)
-    assert (params.train.optimizer, params.train.epoch_size) == ("adamw", 0)
-    assert (params.train.schedule, params.train.weight_decay) == ("constant", 0)
-    assert (params.train.beta1, params.train.beta2) == (0.9, 0.999)
-    off = ("clip", "label_smoothing", "ema")
-    assert [getattr(params.train, name) for name in off] == [0, 0, 0]
-    assert set(params.augment.model_dump().values()) == {0}
-
-
 def test_every_key_has_a_comment():
     leaves = [line for line in TEXT.splitlines() if line.startswith("  ")]
     assert len(leaves) == sum(map(len, DEFAULT.values()))

@@ -1,5 +1,6 @@
 """`python -m mnist_lstm.predict`: a line a picture, and a line for what is none."""
 
+import csv
 import io
 import json
 import re
@@ -66,6 +67,7 @@ def run(album, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 def test_the_command_reads_files_and_standard_input_and_draws_what_the_model_saw(album):
     """No one can act on a library's warning, or on the backend of a notebook."""
     python = [sys.executable, "-W", "error", "-m", "mnist_lstm.predict"]
@@ -94,6 +96,23 @@ def test_json_has_an_object_a_line(run):
     assert three["class"] != three["second"]
     assert 1 >= three["probability"] >= three["second_probability"] >= 0
     assert three["probability"] + three["second_probability"] <= 1 + 1e-6
+
+
+def test_a_folder_is_a_batch_and_a_table_has_a_row_a_file(run, album):
+    (album / "folder/more").mkdir()
+    (album / "three.png").rename(album / "folder/more/3, or so.png")
+    (album / "seven.jpg").rename(album / "folder/7.jpg")
+    (album / "cut.png").rename(album / "folder/cut.png")
+    (album / "folder/.hidden").touch()
+    status, lines, errors = run("--csv", "folder")
+    assert status == 1
+    assert len(errors) == 1
+    assert errors[0].startswith("error: folder/cut.png: damaged picture: ")
+    seven, three = csv.DictReader(lines)
+    assert [seven["file"], three["file"]] == ["folder/7.jpg", "folder/more/3, or so.png"]
+    _, objects, _ = run("--json", "folder")
+    for row, line in zip((seven, three), objects, strict=True):
+        assert row == {key: str(value) for key, value in json.loads(line).items()}
 
 
 def test_bad_files_have_their_lines_and_the_others_are_classified(run):
@@ -158,6 +177,7 @@ def test_a_wide_picture_is_scaled_as_the_train_images_or_it_is_said(run, album):
     assert joined in found[0]
 
 
+@pytest.mark.long
 def test_make_runs_no_part_of_a_name(tmp_path):
     project, folder = create(tmp_path / "project", TINY), tmp_path / "album"
     folder.mkdir()

@@ -36,6 +36,7 @@ def test_the_last_of_each_class_are_held_out_by_its_share():
     assert kept == sorted({*range(30)} - {*found})
 
 
+@pytest.mark.long
 def test_the_stage_holds_out_as_params_yaml_says(tmp_path):
     project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
     project.set_params({"prepare": {"valid_size": 100, "valid_split": "last"}})

@@ -1,5 +1,6 @@
-"""What the pages show of sweeps: the README's own, DVC's queue and Slurm's array."""
+"""What docs/sweeps.md shows: the first sweep, its end, DVC's queue and Slurm's array."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -22,16 +23,35 @@ def shown(page, mark):
 
 @pytest.mark.slow
 def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
-    """The README's own command, with the real stages, on `digits` and for two epochs."""
+    """The page's own command, with the real stages, on `digits` and for two epochs."""
     pytest.importorskip("ray.tune", reason="run make scale", exc_type=ImportError)
     project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
-    lines = shown("README.md", "<!-- sweep -->").splitlines()
+    lines = shown("docs/sweeps.md", "<!-- sweep -->").splitlines()
     (line,) = [line for line in lines if line.startswith("python tools/sweep.py")]
     fit = line.replace("=16,32,64,128", "=4,8,12,16").replace("=5000", "=200")
     output = project.run("bash", "-c", fit)
     assert output.count("valid.accuracy 0.") == 4
     project.dvc("exp", "apply", re.search(r"dvc exp apply (\S+)", output)[1])
     assert (project.path / "models/page.html").exists()
+
+
+@pytest.mark.long
+def test_the_best_trial_is_applied_reviewed_and_committed_by_three_commands(copy):
+    copy.set_up()
+    for hdim in (8, 20):
+        setting = ("-S", f"model.hdim={hdim}", "-S", "prepare.valid_size=100")
+        copy.dvc("exp", "run", "--temp", "--name", f"trial-{hdim}", *setting)
+    assert copy.git("status", "--porcelain") == ""
+    copy.git("checkout", "--quiet", "-b", "wider")
+    apply, review, commit = shown("docs/sweeps.md", "<!-- best -->").splitlines()
+    copy.run("bash", "-c", apply.replace("NAME", "trial-20"))
+    said = copy.run("bash", "-c", review)
+    assert re.search(r"model.hdim +\| 16 +\| 20 ", said)
+    assert "Outputs that moved: " in said
+    copy.run("bash", "-c", commit)
+    assert copy.git("status", "--porcelain") == ""
+    assert "hdim: 20" in copy.git("show", "HEAD:params.yaml")
+    assert "up to date" in copy.dvc("status")
 
 
 @pytest.mark.slow
@@ -59,3 +79,16 @@ def test_a_job_of_slurms_array_pushes_its_experiment(project, tmp_path):
     assert found["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
     output = project.run("bash", "runs/slurm.sh", ok=False, **job)
     assert "No experiments to push" in output  # nor is that a success
+
+
+@pytest.mark.slow
+def test_the_sweep_ends_in_a_table(tmp_path):
+    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
+    project.dvc("repro", "prepare")
+    few = "-S model.hdim=4,12 -S prepare.valid_size=100"
+    longer = "-S train.epochs=6 -S train.batch_size=32"
+    project.run("bash", "-c", f"bash runs/sweep.sh {few} {longer} > sweep.csv")
+    table = list(csv.DictReader((project.path / "sweep.csv").open()))
+    sizes = {row["model.hdim"]: row for row in table if row["rev"] != "workspace"}
+    assert {"4", "12"} <= sizes.keys()
+    assert float(sizes["12"]["valid.accuracy"]) > 0.3  # untrained: about 0.1

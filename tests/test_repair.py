@@ -13,6 +13,8 @@ import yaml
 import repair
 from sandbox import ran
 
+pytestmark = pytest.mark.long
+
 REPAIR = ("bash", "-c", "python tools/repair.py </dev/null")
 
 
@@ -107,7 +109,6 @@ def cut_in_cache(project):
     return whole
 
 
-@pytest.mark.long
 def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
     """By `make repro`, and by plain DVC after the commands that the guarantees name."""
     text = Path("docs/guarantees.md").read_text()
@@ -128,7 +129,6 @@ def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
     assert (copy.path / "models/model.safetensors").read_bytes() == whole
 
 
-@pytest.mark.long
 def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
     path = model_in_cache(copy)
     whole = path.read_bytes()
@@ -149,7 +149,6 @@ def notes_of(project, stage):
     return [path for path in notes if f"stages/{stage}.py" in path.read_text()]
 
 
-@pytest.mark.long
 def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy):
     (run,) = notes_of(copy, "describe")
     run.write_text(run.read_text().partition("outs:")[0])
@@ -178,7 +177,6 @@ def in_use(project, process):
     project.set_params({"plot": {"seed": 1}})
 
 
-@pytest.mark.long
 def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy):
     """Nobody has waited for it."""
     with subprocess.Popen(["true"]) as process:

@@ -84,6 +84,7 @@ def test_there_and_back_trains_once_each(copy):
     assert copy.git("status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_without_dvc_lock_nothing_that_was_run_is_run_again(copy):
     lock = copy.path / "dvc.lock"
     before = lock.read_bytes()

@@ -65,6 +65,7 @@ def position(output: str) -> tuple[int, int]:
     return int(epoch), int(step)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("signum", "says"),
     [
@@ -97,6 +98,7 @@ def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     assert results(project) == results(finished)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("file", "old", "new", "workers"),
     [
@@ -128,6 +130,7 @@ def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(
     assert model.read_bytes() == trained
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
 @pytest.mark.parametrize("delay", [0, 0.2])
 def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):

@@ -27,6 +27,8 @@ from reviewed import (  # fixtures
     write_classes,
 )
 
+pytestmark = pytest.mark.long
+
 EVALUATION = "src/mnist_lstm/evaluation.py"
 PARAMS = DEFAULT
 NO_RUNS = pd.DataFrame(columns=["params", "code", "split", "accuracy"])

@@ -29,6 +29,8 @@ from reviewed import (  # fixtures
 )
 from sandbox import Sandbox
 
+pytestmark = pytest.mark.long
+
 REVIEW = ("python", "tools/review.py")
 STEPS = yaml.safe_load(Path(".github/workflows/review.yml").read_text())["jobs"]["report"][
     "steps"
@@ -216,7 +218,6 @@ def test_a_partial_clone_fetches_what_it_lacks(project, tmp_path):
 # The real pipeline
 
 
-@pytest.mark.long
 def test_review_needs_no_cache(changed, tmp_path):
     clone = changed.clone(tmp_path / "clone")
     text = clone.run(*REVIEW, "HEAD~1")
@@ -227,7 +228,6 @@ def test_review_needs_no_cache(changed, tmp_path):
     assert not (clone.path / ".dvc/cache").exists()
 
 
-@pytest.mark.long
 def test_the_page_shows_curves_figures_and_images_that_flipped_at_any_width(
     changed, tmp_path
 ):
@@ -256,7 +256,6 @@ def test_the_page_shows_curves_figures_and_images_that_flipped_at_any_width(
         chromium.close()
 
 
-@pytest.mark.long
 def test_a_clone_whose_git_would_write_crlf_has_lf_and_runs(changed, tmp_path):
     option = "core.autocrlf=true"
     changed.git("clone", "--quiet", "--config", option, ".", str(tmp_path / "clone"))

@@ -23,15 +23,19 @@ from trees import call, extract, working_tree
 LOCK = Path("dvc.lock")
 # What dvc.lock holds of code that did not run: a checksum and a path a line, for reviewers.
 RECORDED = Path(".dvc/same.txt")
+# The model is that of params.yaml, its sizes those of the data here.
 SMALL: dict[str, dict] = {
     "data": {"name": "digits"},
-    "model": {"hdim": 16},
-    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"},
+    "prepare": {"valid_size": 0, "valid_split": "random", "picture": "mnist"}
+    | {"height": 28, "width": 28},
+    "model": {"xdim": 28, "ydim": 10, "hdim": 16},
+    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"}
+    | {"shards": 1, "keep": "last"},
 }
 EVERYTHING: dict[str, dict] = {
     "data": {"name": "digits"},
-    "prepare": {"valid_size": 200},
-    "model": {"hdim": 16, "dropout": 0.2, "init": "keras"},
+    "prepare": SMALL["prepare"] | {"valid_size": 200},
+    "model": SMALL["model"] | {"dropout": 0.2, "init": "keras"},
     "train": SMALL["train"]
     | {"optimizer": "muon", "schedule": "one_cycle", "weight_decay": 0.01, "clip": 1.0}
     | {"shards": 4, "label_smoothing": 0.1, "ema": 0.9},
@@ -40,7 +44,7 @@ EVERYTHING: dict[str, dict] = {
 }
 OWN = SMALL | {
     "data": {"name": "own"},
-    "prepare": {"valid_split": "last", "valid_size": 20},
+    "prepare": SMALL["prepare"] | {"valid_split": "last", "valid_size": 20},
 }
 RUNS = {"plain": SMALL, "everything on": EVERYTHING, "own images": OWN}
 
@@ -116,6 +120,7 @@ def draw_own_images(folder: Path) -> None:
 def run(folder: Path, changes: dict) -> dict[str, str]:
     """Run the pipeline in ``folder``; return the hash of each output."""
     params = yaml.safe_load(call(Path(), "git", "show", "HEAD:./params.yaml"))
+    params["augment"] = dict.fromkeys(params["augment"], 0.0)
     for section, values in changes.items():
         params[section] |= values
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

@@ -14,10 +14,12 @@ if __name__ == "__main__":
     script.end_in_one_line()  # at Ctrl-C, from here on: PyTorch takes seconds to import
 
 import argparse
+import csv
 import json
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -50,6 +52,7 @@ from mnist_lstm.plumbing.errors import (
 from mnist_lstm.tensorfile import load_tensors
 
 MODEL = Path("models/model.safetensors")
+COLUMNS = ("file", "class", "probability", "second", "second_probability")
 MOST_DRAWN = 50  # pictures: a figure of more takes minutes
 Picture = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 _COLOURS = ((), (3,), (4,))  # what an array has for each pixel: grey, RGB, RGBA
@@ -205,22 +208,38 @@ def main() -> None:
     """Run the command."""
     arguments = parse_arguments()
     model = load(arguments.model)
-    read = []
-    for file in arguments.files:
+    read: list[tuple[str, Prediction]] = []
+    failed = False
+    write = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    if arguments.csv:
+        write.writeheader()
+    for file in files_in(arguments.files):
         try:
             data = sys.stdin.buffer.read(MAX_BYTES + 1) if file == "-" else file
             found = predict(model, data)
         except (PictureError, SequenceError) as error:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
+            failed = True
             continue
-        read.append((file, found))
+        if arguments.show and len(read) < MOST_DRAWN:
+            read.append((file, found))
         if found.assumed:
             print(f"note: {printable(file)}: {found.assumed}", file=sys.stderr)
-        print(report(file, found, arguments.json), flush=True)
-    if arguments.show and read:
-        draw(read[:MOST_DRAWN], arguments.show)
-    if len(read) < len(arguments.files):
+        if arguments.csv:
+            write.writerow(row(file, found))
+        else:
+            print(report(file, found, arguments.json), flush=True)
+    if read:
+        draw(read, arguments.show)
+    if failed:
         raise SystemExit(1)
+
+
+def files_in(names: list[str]) -> Iterator[str]:
+    """Yield the files that are named, and those in a folder and its folders, in order."""
+    for name in names:
+        inside = Path(name).rglob("[!.]*") if Path(name).is_dir() else ()
+        yield from sorted(str(path) for path in inside if path.is_file()) or [name]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -234,9 +253,11 @@ def parse_arguments() -> argparse.Namespace:
         "files",
         nargs="+",
         metavar="FILE",
-        help="a picture (- is standard input), or a CSV or .npy file",
+        help="a picture (- is standard input), a CSV or .npy file, or a folder of such",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="a JSON object a line")
+    form.add_argument("--csv", action="store_true", help="a table")
     parser.add_argument("--show", metavar="PNG", type=Path, help=shown)
     parser.add_argument(
         "--model", metavar="FILE", type=Path, default=MODEL, help=f"default: {MODEL}"
@@ -246,14 +267,20 @@ def parse_arguments() -> argparse.Namespace:
 
 def report(file: str, found: Prediction, as_json: bool) -> str:
     """Return a picture's line: its two likeliest classes, with their probabilities."""
+    values = row(file, found)
+    if as_json:
+        return json.dumps(values)
+    _, first, p, second, q = values.values()
+    sure = "> 99.9%" if 0.999 < found.probability < 1 else f"{p:.1%}"  # none but 1 is 100%
+    return f"{printable(file)}: {first}  {sure}  (or {second}, {q:.1%})"
+
+
+def row(file: str, found: Prediction) -> dict[str, Any]:
+    """Return a picture's row in a table: its two likeliest classes."""
     last = found.probabilities[-1]
     best = np.argsort(-last, kind="stable")[:2]
     (first, second), (p, q) = [found.classes[i] for i in best], last[best].tolist()
-    if as_json:
-        line = {"file": file, "class": first, "probability": round(p, 6)}
-        return json.dumps(line | {"second": second, "second_probability": round(q, 6)})
-    sure = "> 99.9%" if 0.999 < p < 1 else f"{p:.1%}"  # none but 1 is 100%
-    return f"{printable(file)}: {first}  {sure}  (or {second}, {q:.1%})"
+    return dict(zip(COLUMNS, (file, first, round(p, 6), second, round(q, 6)), strict=True))
 
 
 def draw(read: list[tuple[str, Prediction]], path: Path) -> None:

@@ -1,6 +1,5 @@
 """The benchmarks do the work that they time, and the pages show what they found."""
 
-import csv
 import gzip
 import re
 import struct
@@ -170,19 +169,6 @@ def test_what_recipes_are_not_measured_on_is_refused_and_so_is_no_recipe(digits)
         with pytest.raises(UserError, match="bad: expected `-S KEY=VALUE`, got "):
             run_recipe("bad")
     assert recipes.read_table(recipes.RUNS).empty
-
-
-@pytest.mark.slow
-def test_the_sweep_ends_in_a_table(tmp_path):
-    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
-    project.dvc("repro", "prepare")
-    few = "-S model.hdim=4,12 -S prepare.valid_size=100"
-    longer = "-S train.epochs=6 -S train.batch_size=32"
-    project.run("bash", "-c", f"bash runs/sweep.sh {few} {longer} > sweep.csv")
-    table = list(csv.DictReader((project.path / "sweep.csv").open()))
-    sizes = {row["model.hdim"]: row for row in table if row["rev"] != "workspace"}
-    assert {"4", "12"} <= sizes.keys()
-    assert float(sizes["12"]["valid.accuracy"]) > 0.3  # untrained: about 0.1
 
 
 # What the pages show.

@@ -1,0 +1,124 @@
+"""`make mine`: from this project to one's own, by the README's commands, for real."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mine
+from defaults import TINY
+from mnist_lstm.plumbing.errors import UserError
+from own_data import write_images, write_windows
+from sandbox import Sandbox, create
+
+NAME = "washer"
+
+
+def test_a_name_that_python_cannot_import_or_has_already_is_refused():
+    bad = ("Washer", "9lives", "my-package", "a" * 21, "", "../x", "wäscher")
+    for name in bad:
+        with pytest.raises(UserError, match="is not a name for `import`"):
+            mine.refuse_name(name)
+    for name in ("class", "match"):
+        with pytest.raises(UserError, match="a word of Python itself"):
+            mine.refuse_name(name)
+    for name in ("torch", "json", "mnist_lstm", "same", "train", "conftest"):
+        with pytest.raises(UserError, match="a module that is here already"):
+            mine.refuse_name(name)
+    for name in (NAME, "wash_2", "a" * 20):
+        mine.refuse_name(name)
+
+
+def test_what_is_not_committed_is_named_and_whoever_fails_has_the_folder_as_it_was(
+    tmp_path,
+):
+    project = create(tmp_path / "project", TINY)
+    run = ("python", "tools/mine.py", NAME)
+    (project.path / "notes.txt").write_text("mine")
+    output = project.run(*run, ok=False, PYTHONPATH="src")
+    assert (
+        output == "error: not committed: notes.txt; commit it or put it elsewhere first\n"
+    )
+    project.set_params({"train": {"shards": 3}})  # of which a batch is no multiple
+    project.commit("Nothing that runs")
+    project.git("rm", "--quiet", "dvc.yaml")
+    project.commit("Nor a pipeline")
+    before = project.git("rev-parse", "HEAD")
+    output = project.run(*run, ok=False, PYTHONPATH="src")
+    assert "error: " in output
+    assert project.git("status", "--porcelain", "--ignored=no") == ""
+    assert project.git("rev-parse", "HEAD") == before
+    assert not (project.path / "src" / NAME).exists()
+
+
+def give_environment(path):
+    """Make a ``.venv`` in which this one's packages are, but for the project's own."""
+    make = [sys.executable, "-m", "venv", "--without-pip", ".venv"]
+    subprocess.run(make, cwd=path, check=True)
+    (site,) = (path / ".venv/lib").glob("python*/site-packages")
+    others = [entry for entry in sys.path if entry.endswith("site-packages")]
+    (site / "project.pth").write_text("\n".join([str(path / "src"), *others]))
+    subprocess.run("cksum <requirements.txt >.venv/installed", cwd=path, shell=True)
+
+
+@pytest.fixture(scope="module")
+def copied(built, tmp_path_factory):
+    """The project after the README's commands, but for its name and the windows' place."""
+    folder = tmp_path_factory.mktemp("mine")
+    write_windows(folder / "windows")
+    page = Path("README.md").read_text().partition("<!-- mine -->\n")[2]
+    clone, *commands = re.match(r"```bash\n(.*?)\n```", page, re.DOTALL)[1].splitlines()
+    said = built.run(
+        "bash",
+        "-ec",
+        f"cd {folder} && {clone}".replace("URL-OF-THIS-REPOSITORY", str(built.path)),
+    )
+    project = Sandbox(folder / NAME)
+    project._sign()
+    give_environment(project.path)
+    (name,), data = commands[:1], [c for c in commands if "YOUR-WINDOWS" in c]
+    assert (name, len(data)) == (f"make mine NAME={NAME}", 1)
+    rest = "\n".join(commands[1:]).replace("YOUR-WINDOWS", str(folder / "windows"))
+    said += project.run("bash", "-ec", name)
+    project.after = project.git("rev-parse", "HEAD").strip()
+    project.output = said + project.run("bash", "-ec", activated(rest))
+    return project
+
+
+def activated(commands):
+    """Return ``commands`` for an environment that has no script to activate it."""
+    return commands.replace("source .venv/bin/activate", "export PATH=$PWD/.venv/bin:$PATH")
+
+
+@pytest.mark.long
+def test_from_a_clone_to_a_first_green_commit_with_own_windows_and_the_gru(copied):
+    assert copied.git("status", "--porcelain") == ""
+    assert copied.git("rev-list", "--count", f"{copied.after}..HEAD").strip() == "1"
+    assert f"import {NAME}" in copied.output
+    assert re.search(r"\d+ passed", copied.output)
+    changed = copied.git("diff", "--stat", f"{copied.after}~1", copied.after, "--", "plots")
+    assert changed == ""  # no stage has run
+    left = copied.git("grep", "-l", "mnist_lstm", ok=False)
+    assert left == ""
+    names = copied.git("ls-files").split()
+    assert not [n for n in names if n.startswith(("benchmarks/", "tests/mnist/"))]
+    assert copied.text("README.md").startswith(f"# {NAME}\n")
+    twice = copied.run("make", "mine", "NAME=other", ok=False)
+    assert "error: this project has a name of its own already" in twice
+
+
+@pytest.mark.long
+def test_with_own_images_committed_as_the_default_its_tests_pass_as_well(copied):
+    copied.run("rm", "-r", "own/train", "own/train.dvc")
+    write_images(copied.path / "own/train")
+    sizes = {"xdim": 9, "ydim": 2, "hdim": 32, "name": "gru"}
+    copied.set_params(
+        {"prepare": {"picture": "scale", "height": 12, "width": 9}, "model": sizes}
+    )
+    copied.dvc("repro")
+    copied.git("add", "--all")
+    copied.git("add", "--force", "own/train")
+    copied.git("commit", "--quiet", "--message", "Our images")
+    assert re.search(r"\d+ passed", copied.run("make", "test"))
