@@ -95,7 +95,7 @@ def panels(figure):
     return {axes.get_title().partition("\n")[0]: axes for axes in figure.axes}
 
 
-@pytest.mark.parametrize("shape", [(7, 12), (29, 12), (100, 6), (361, 1), (1000, 100)])
+@pytest.mark.parametrize("shape", [(7, 12), (361, 1), (1000, 100)])
 def test_each_figure_draws_sequences_in_their_words_within_a_screen(shape, tmp_path):
     length, q = shape
     split = make_split(10, length, q, DIGITS, shortest=7)

@@ -20,7 +20,7 @@ from torch.nn.functional import adaptive_avg_pool1d
 from mnist_lstm.data.splits import Split
 
 MOST_ROWS = 150  # of a heat map; a panel has hardly more pixels
-_LONGEST = 14  # characters of a class's name
+_LONGEST = 14  # characters of a name, of a class or a value
 _N_LINE = 6  # values of a step that are told apart as lines
 
 
@@ -35,7 +35,7 @@ class Examples:
         q = split.x.shape[2]
         self.has_lines = not self.is_images and q <= _N_LINE
         names = split.scaling.get("features") or [f"value {i}" for i in range(1, q + 1)]
-        self.names = [label(name, 20) for name in names]
+        self.names = [label(name, _LONGEST) for name in names]
         self.reach = 1.0  # deviations: what a lane or the colours have room for
         if not self.is_images and self.each:  # a few are far out
             sizes = np.abs(np.concatenate(self.each))
@@ -79,7 +79,7 @@ class Examples:
                 fontsize=8,
                 title_fontsize=8,
                 loc=place,
-                ncols=len(self.names),
+                ncols=_N_LINE if figure.get_figwidth() > 8 else _N_LINE // 2,
                 frameon=False,
             )
         elif self._drawn:
