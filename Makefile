@@ -11,7 +11,8 @@ override FILES := $(value FILES)
 override HTML := $(value HTML)
 override N := $(value N)
 override NAME := $(value NAME)
-export BASE FILES HTML N NAME
+override S := $(value S)
+export BASE FILES HTML N NAME S
 MAKEOVERRIDES := # nor is it a variable of a make that a recipe runs
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What makes pip or uv install elsewhere or otherwise. Where they fetch from stays yours.
@@ -79,9 +80,10 @@ mine: .venv/installed
 review: .venv/installed
 	@python tools/review.py "$$BASE" "$$HTML"
 
-# Whether the change matters more than chance: BASE and the workspace, N seeds each.
+# Whether the change matters more than chance: BASE and the workspace, N seeds each;
+# S="fast model.name=gru,model.hdim=296": BASE and these two, a blank between them.
 seeds: .venv/installed
-	@python tools/seeds.py "$$BASE" --seeds "$$N"
+	@set -f; python tools/seeds.py "$$BASE" --seeds "$$N" $${S:+-S $$S}
 
 # What nothing needs: checkpoints, among them the last finished run's, and pages of plots.
 clean:

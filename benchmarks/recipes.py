@@ -12,7 +12,6 @@ NAME all tables are written into the pages, those of `speed.py`, too.
 """
 
 import argparse
-import shlex
 import subprocess
 from dataclasses import replace
 from datetime import date
@@ -30,7 +29,19 @@ from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
-from mnist_lstm.runs import add, in_full, interval, percent, read, read_table
+from mnist_lstm.runs import (
+    add,
+    in_full,
+    markdown,
+    missing,
+    of_kind,
+    override,
+    percent,
+    read,
+    read_recipe,
+    read_table,
+    summary,
+)
 from mnist_lstm.training.loop import fit, start_run
 
 RUNS, RECORDS = (Path(f"benchmarks/results/{name}.csv") for name in ("runs", "records"))
@@ -55,9 +66,7 @@ def train_seeds(name: str, params: Params, seeds: int) -> None:
     """Train with each seed below ``seeds`` that has no row yet, and add its row."""
     kind = {"recipe": name, "params": in_full(params.model_dump())}
     splits = read_data(params)
-    for seed in range(seeds):
-        if seed in of_kind(read_table(RUNS), **kind).seed.tolist():
-            continue
+    for seed in missing(RUNS, kind, seeds):
         row = train(params, splits, seed)
         add(RUNS, kind | row)
         print(f"{name}, seed {seed}: {row['accuracy']:.4f} in {row['seconds']:.0f} s")
@@ -91,25 +100,6 @@ def committed_params() -> Params:
     return check_params(parse_yaml(shown, "params.yaml"), "params.yaml")
 
 
-def read_recipe(name: str) -> list[str]:
-    """Return the KEY=VALUE of each `-S` in ``recipes/name``."""
-    path = Path("recipes", name)
-    words = shlex.split(path.read_text())
-    if words[::2] != ["-S"] * (len(words) // 2):
-        raise UserError(f"{path}: expected `-S KEY=VALUE`, got {' '.join(words)}")
-    return words[1::2]
-
-
-def override(params: Params, overrides: list[str]) -> Params:
-    """Return ``params`` with each KEY=VALUE; ParamsError for one that does not fit."""
-    values = params.model_dump()
-    for word in overrides:
-        key, _, value = word.partition("=")
-        section, _, leaf = key.partition(".")
-        values.setdefault(section, {})[leaf] = parse_yaml(value, "-S")
-    return check_params(values, "-S")
-
-
 def read_data(params: Params) -> dict[str, Split]:
     """Return the splits of ``data/raw/``, which must hold the data set of ``params``."""
     if params.data.name == OWN:
@@ -119,11 +109,6 @@ def read_data(params: Params) -> dict[str, Split]:
     heldout = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     splits = {"test": test} | heldout
     return {name: replace(s, labels=s.labels.long()) for name, s in splits.items()}
-
-
-def of_kind(table: pd.DataFrame, recipe: str, params: str) -> pd.DataFrame:
-    """Return the rows of one kind."""
-    return table[(table.recipe == recipe) & (table.params == params)]
 
 
 def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
@@ -137,20 +122,19 @@ def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
             row["recipe"] = f"**{row['recipe']}**"
     trials = trial_rows(runs[runs["split"] == "valid"], records[standing])
     for mark, table in {"": phone, ": records": rows, ": trials": trials}.items():
-        pages.update(f"benchmarks/recipes.py{mark}", pages.markdown(table))
+        pages.update(f"benchmarks/recipes.py{mark}", markdown(table))
     speed.write_tables()
 
 
 def record_row(record: Any, runs: pd.DataFrame) -> dict[str, Any]:
     """Return what the tables tell of a record, by its runs on the test split."""
-    found = of_kind(runs[runs["split"] == "test"], record.recipe, record.params)
+    kind = {"recipe": record.recipe, "params": record.params, "split": "test"}
+    found = of_kind(runs, kind)
     n, most = found.images.iloc[0], int(read(record.params)["train.epoch_size"])
     seconds = found.seconds.median()
     return {
         "recipe": f"`{record.recipe}`",
-        "test accuracy": percent(found.accuracy),
-        "95% interval": interval(found.accuracy),
-        "seeds": len(found),
+        **summary(found.accuracy, "test accuracy"),
         "images seen": f"{min(most or n, n) * found.epochs.iloc[0]:,}",
         "time": f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s",
         "of the notebook's": record.of_notebook,

@@ -38,6 +38,7 @@ from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import select_device, set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.params import ModelParams, load_params
+from mnist_lstm.runs import markdown
 from mnist_lstm.training.checkpoint import Checkpointer
 from mnist_lstm.training.loop import Row, Run, fit, start_run
 
@@ -251,7 +252,7 @@ def table(result: dict) -> str:
     accuracy = [f"{way['test_accuracy'][-1]:.2%}" for way in (theirs, ours)]
     pace = {k: result["images"][k] / ours[k]["median"] for k in ("train", "evaluate")}
     return (
-        f"{pages.markdown(rows(theirs, ours))}\n\n"
+        f"{markdown(rows(theirs, ours))}\n\n"
         f"{ours['machine']}, {result['cpu']['name']}. In {ours['precision']} this project "
         f"trains on {pace['train']:,.0f} images/s and evaluates {pace['evaluate']:,.0f} "
         f"images/s. Test accuracy: {accuracy[0]} the notebook's way, {accuracy[1]} here."

@@ -15,8 +15,9 @@ class App {
     Object.assign(this, { data, classes, label: null, frame: 0, waiting: 0, pointsRead: -1 });
     this.turn = 0; // of the reading: one that is begun later ends it
     const Computed = MODELS[data.model.name];
-    this.model = Computed && new Computed(data.model, data.weights);
-    this.reading = new Reading(classes, height, width);
+    this.model = Computed && data.weights && new Computed(data.model, data.weights);
+    [this.thing, this.step] = data.sequences ? ["sequence", "step"] : ["image", "row"];
+    this.reading = new Reading(classes, height, width, this.step);
     this.paper = new Paper($("paper"), (done) => this.drawn(done));
     this.describe();
     this.showThumbs("examples", data.examples);
@@ -38,7 +39,7 @@ class App {
         input.value = ""; // so that the same file can be chosen again
       });
     }
-    const holdsFile = (event) => [...event.dataTransfer.types].includes("Files");
+    const holdsFile = (event) => this.model && [...event.dataTransfer.types].includes("Files");
     addEventListener("dragover", (event) => {
       if (!holdsFile(event)) return;
       event.preventDefault();
@@ -114,8 +115,8 @@ class App {
   }
 
   // Read greys 0 to 255 of [height x width], or nothing; `beliefs` are those of a model that
-  // is not computed here.
-  read(image, beliefs = []) {
+  // is not computed here, after the steps `at` where they are of a sequence.
+  read(image, beliefs = [], at = null) {
     const { height, width } = this.data;
     this.pointsRead = -1; // of the strokes, unless it is they
     $("said").textContent = ""; // of what was read before
@@ -128,8 +129,8 @@ class App {
       this.reading.reset();
       return;
     }
-    if (!this.model) { // a test image, which it read before
-      this.reading.show(image, beliefs);
+    if (!this.model) { // a test example, which it read before
+      this.reading.show(image, beliefs, at);
       return;
     }
     const rows = Array.from({ length: height }, (_, i) =>
@@ -168,11 +169,13 @@ class App {
   pick(example) {
     const pixels = bytesOf(example.pixels);
     this.begin();
-    this.paper.show(canvasOf(pixels, this.data, this.data.picture !== "scale"));
+    const { sequences, picture, width } = this.data;
+    if (sequences) $("size").textContent = `${counted(example.at.at(-1), "step")} of ${counted(width, "value")}`;
+    else this.paper.show(canvasOf(pixels, this.data, picture !== "scale"));
     this.label = example.actual;
     this.say("");
     this.mark(example);
-    this.read(pixels, example.beliefs);
+    this.read(pixels, example.beliefs, example.at);
     this.answer(true);
   }
 
@@ -236,17 +239,41 @@ class App {
     $(id).append(...examples.map((example) => {
       const button = document.createElement("button");
       const [actual, predicted] = [example.actual, example.predicted].map((i) => this.classes[i]);
-      const canvas = canvasOf(bytesOf(example.pixels), this.data, false);
+      const canvas = this.thumbOf(bytesOf(example.pixels));
       button.type = "button";
       button.example = example;
       const wrong = actual !== predicted;
       button.setAttribute("aria-label", wrong
-        ? `Test image of ${actual}, read as ${predicted}` : `Test image of ${actual}`);
+        ? `Test ${this.thing} of ${actual}, read as ${predicted}`
+        : `Test ${this.thing} of ${actual}`);
       button.append(canvas, span("", wrong ? `${actual}, read as ${predicted}` : actual));
       button.addEventListener("click", () => this.pick(example));
       return button;
     }));
     $("gallery").hidden = this.data.examples.length + this.data.mistakes.length === 0;
+  }
+
+  thumbOf(pixels) {
+    if (!this.data.sequences) return canvasOf(pixels, this.data, false);
+    const canvas = document.createElement("canvas");
+    paintSequence(canvas, pixels, this.data.width, 120, 120);
+    return canvas;
+  }
+
+  // Put test sequences where others draw, and say which line is which.
+  describeSequences({ features }, width) {
+    document.body.classList.add("sequences");
+    document.querySelector(".paper").hidden = true;
+    document.querySelector(".paper").before($("gallery"));
+    $("gallery-title").textContent = "Test sequences";
+    const few = width <= MOST_LINES;
+    for (const place of document.querySelectorAll("[data-few]")) place.hidden = !few;
+    for (const place of document.querySelectorAll("[data-many]")) place.hidden = few;
+    $("key").append(...(few && features ? features : []).map((name, q) => {
+      const part = span("", `${name} `);
+      part.style.color = LINES[q];
+      return part;
+    }));
   }
 
   // Write what is known of the model into the text.
@@ -255,7 +282,7 @@ class App {
     const { hdim, n_layer } = data.model;
     const number = (n) => n.toLocaleString("en");
     const digits = this.classes.every((name) => /^\d$/.test(name));
-    this.noun = digits ? "digit" : "picture";
+    this.noun = data.sequences ? "sequence" : digits ? "digit" : "picture";
     const live = Boolean(this.model);
     document.title = `${live ? `Draw a ${this.noun} and watch` : "Watch"} ${data.called} read it`;
     for (const place of document.querySelectorAll("[data-called]")) place.textContent = data.called;
@@ -267,7 +294,18 @@ class App {
     document.body.classList.toggle("played", !live);
     $("paper").tabIndex = live ? 0 : -1;
     for (const place of document.querySelectorAll("[data-noun]")) place.textContent = this.noun;
-    for (const place of document.querySelectorAll("[data-digits]")) place.hidden = !digits;
+    for (const place of document.querySelectorAll("[data-thing]")) place.textContent = this.thing;
+    for (const place of document.querySelectorAll("[data-step]")) place.textContent = this.step;
+    for (const place of document.querySelectorAll("[data-kind]")) {
+      place.hidden = place.dataset.kind !== this.thing;
+    }
+    $("row").setAttribute("aria-label", `${this.step === "row" ? "Rows" : "Steps"} read`);
+    $("back").setAttribute("aria-label", `One ${this.step} back`);
+    $("on").setAttribute("aria-label", `One ${this.step} on`);
+    for (const place of document.querySelectorAll("[data-digits]")) {
+      place.hidden = !digits || Boolean(data.sequences);
+    }
+    if (data.sequences) this.describeSequences(data.sequences, data.width);
     for (const place of document.querySelectorAll("[data-picture]")) {
       place.hidden = !live || place.dataset.picture !== data.picture;
     }
@@ -276,7 +314,7 @@ class App {
     }
     const size = `${data.height} × ${data.width}`;
     for (const place of document.querySelectorAll("[data-size]")) place.textContent = size;
-    $("size").textContent = size;
+    $("size").textContent = `${size} dots`;
     $("memory").textContent = `${number(2 * n_layer * hdim)} numbers`;
     $("n-test").textContent = number(data.n_test);
     $("accuracy").textContent = `${(100 * data.accuracy).toFixed(2)}%`;
@@ -285,6 +323,8 @@ class App {
     $("hidden").textContent = `${number(hdim)} units`;
   }
 }
+
+const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 
 // Return a canvas with greys 0 to 255: as they are, or as ink (255 covers all, 0 nothing).
 function canvasOf(pixels, { height, width }, ink) {

@@ -1,7 +1,8 @@
-// The reading: the image under a scan line, the belief after each row, bars, and a player.
+// The reading: image or sequence under a scan line, belief after each row, bars, and a player.
 "use strict";
 
 const MS_PER_ROW = 70;
+const MS_OF_STEPS = 4000; // at most, of a whole sequence
 const MOST = 10; // classes that are shown; all of them, where there are at most 12
 
 const percent = (p) => {
@@ -12,8 +13,10 @@ const percent = (p) => {
 const best = (p) => p.reduce((top, value, i) => (value > p[top] ? i : top), 0);
 
 class Reading {
-  constructor(classes, height, width) {
-    Object.assign(this, { classes, height, width, image: null, beliefs: [], timer: 0 });
+  // `step`: what a row is called; `at`, of a sequence, has the numbers of those that are shown.
+  constructor(classes, height, width, step) {
+    Object.assign(this, { classes, height, width, step, image: null, beliefs: [], timer: 0 });
+    this.at = null;
     this.element = Object.fromEntries(
       ["seen", "heat", "axis", "bars", "row", "play", "back", "on", "after"]
         .map((id) => [id, document.getElementById(id)]));
@@ -32,9 +35,12 @@ class Reading {
     this.show(null, []);
   }
 
-  // Show `image` (greys 0 to 255) as read: `beliefs` has the probabilities after each row.
-  show(image, beliefs) {
+  // Show `image` (greys 0 to 255) as read: `beliefs` has the probabilities after each row, or
+  // after each of the steps `at`.
+  show(image, beliefs, at = null) {
     this.stop();
+    this.at = at;
+    if (at) this.element.row.max = this.height = at.length;
     this.image = image;
     this.beliefs = beliefs;
     this.shown = this.choose();
@@ -79,6 +85,11 @@ class Reading {
   paintSeen() {
     const { seen } = this.element;
     const { height, width } = this;
+    if (this.at) {
+      const side = Math.round(seen.clientWidth * devicePixelRatio);
+      paintSequence(seen, this.image, width, side, side);
+      return;
+    }
     if (seen.width !== width || seen.height !== height) Object.assign(seen, { height, width });
     const image = this.image ?? new Uint8Array(height * width);
     seen.getContext("2d").drawImage(canvasOf(image, this, false), 0, 0);
@@ -118,8 +129,10 @@ class Reading {
       bar.children[2].textContent = p ? percent(p[i]) : "";
       bar.classList.toggle("top", i === top);
     });
-    const where = this.row === this.height
-      ? `after all ${this.height} rows` : `after row ${this.row} of ${this.height}`;
+    const [read, all] = this.at
+      ? [this.at[this.row - 1], this.at.at(-1)] : [this.row, this.height];
+    const where = read === all
+      ? `after all ${all} ${this.step}s` : `after ${this.step} ${read} of ${all}`;
     this.element.after.textContent = p ? where : "nothing read yet";
     const said = p ? `${where}: ${this.classes[top]}, ${percent(p[top])}` : "";
     this.element.row.setAttribute("aria-valuetext", said);
@@ -134,7 +147,7 @@ class Reading {
     this.timer = setInterval(() => {
       this.go(this.row + 1);
       if (this.row === this.height) this.stop();
-    }, MS_PER_ROW);
+    }, this.at ? Math.min(MS_PER_ROW, MS_OF_STEPS / this.height) : MS_PER_ROW);
     this.setPlaying(true);
   }
 

@@ -1,4 +1,4 @@
-"""Hand the model on: as a page to draw on, as ONNX, with a model card.
+"""Hand the model on: as a page to watch it read, as ONNX, with a model card.
 
 Reads the model, ``data/prepared/`` and what ``evaluate`` wrote; writes
 ``models/page.html`` from ``page/``, ``models/model.onnx`` and ``models/README.md``.
@@ -42,6 +42,7 @@ def main() -> None:
     test = splits["test"]
     table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
     model = load_model(MODELS / "model.safetensors", params.model)
+    steps = [n for split in splits.values() for n in split.steps()]
     facts = Facts(
         data=params.data.name,
         model=params.model,
@@ -52,11 +53,13 @@ def main() -> None:
         augment=params.augment,
         picture=test.picture,
         n_parameter=sum(values.numel() for values in model.parameters()),
-        shape=(test.x.shape[1], test.x.shape[2]),
+        shape=(model.reads.length, test.x.shape[2]),
         classes=test.classes,
         n_image={name: len(split) for name, split in splits.items()},
         metrics=json.loads(Path("metrics/evaluate.json").read_text()),
         predictions=table,
+        steps=None if test.is_images else (min(steps), max(steps)),
+        scaling=test.scaling,
     )
     data = page_data(model, splits["train"], test, table, facts)
     write_bytes(MODELS / "page.html", page.assemble(PAGE, data))
@@ -67,7 +70,7 @@ def main() -> None:
 def page_data(
     model: Model, train: Split, test: Split, table: pd.DataFrame, facts: Facts
 ) -> dict:
-    """Return all that the page knows: the model, its accuracy, and images to click."""
+    """Return all that the page knows: the model, its accuracy, and examples to click."""
     numbers = {name: number for number, name in enumerate(test.classes)}
     table = table.assign(
         actual=table.actual.map(numbers), predicted=table.predicted.map(numbers)
@@ -77,16 +80,17 @@ def page_data(
     one_of_each = right.groupby("actual").head(1).sort_values("actual")[:N_EXAMPLE]
     confident = wrong.sort_values("probability", ascending=False, kind="stable")[:N_MISTAKE]
     _, height, width = test.x.shape
-    live = (PAGE / f"{model.params.name}.js").exists()  # the page computes it
+    # The page computes it; nobody draws a sequence.
+    live = (PAGE / f"{model.params.name}.js").exists() and test.is_images
     sizes = model.params.model_dump(include={"name", "hdim", "n_layer", "xdim", "ydim"})
     data = {
         "accuracy": facts.metrics["test"]["accuracy"],
         "called": model.called,
         "classes": test.classes,
-        "dark": page.is_dark(train.x),
-        "examples": images(model, test, one_of_each, live),
+        "dark": test.is_images and page.is_dark(train.x),
+        "examples": examples(model, test, one_of_each, live),
         "height": height,
-        "mistakes": images(model, test, confident, live),
+        "mistakes": examples(model, test, confident, live),
         "model": sizes,
         "n_test": len(test),
         "n_wrong": len(wrong),
@@ -94,30 +98,34 @@ def page_data(
         "parameters": facts.n_parameter,
         "width": width,
     }
+    if not test.is_images:
+        data["sequences"] = {"features": test.scaling.get("features")}
     if live:
         checked = to_input(test.x[:N_CHECKED])
         data["weights"] = page.encode_weights(model, checked)
     return data
 
 
-def images(model: Model, test: Split, rows: pd.DataFrame, live: bool) -> list[dict]:
-    """Return the images of ``rows``, with what they are and what they are taken for.
+def examples(model: Model, test: Split, rows: pd.DataFrame, live: bool) -> list[dict]:
+    """Return the examples of ``rows``, with what they are and what they are taken for.
 
-    Where the page is not ``live``, they bring the probabilities after each row along.
+    Where the page is not ``live``, they bring the probabilities after each row along; of a
+    sequence, after some steps.
     """
-    found = [
-        {
-            "actual": int(row.actual),
-            "pixels": page.encode_image(test.x[row.Index]),
-            "predicted": int(row.predicted),
-        }
-        for row in rows.itertuples()
-    ]
-    for i, image in zip(rows.index, found, strict=True):
+    found = []
+    for row in rows.itertuples():
+        x = test.x[row.Index, : test.steps()[row.Index]]
+        example: dict = {"actual": int(row.actual), "predicted": int(row.predicted)}
+        shown = torch.arange(len(x))
+        if not test.is_images:
+            shown = page.some_steps(len(x), len(test.classes))
+            example["at"] = (shown + 1).tolist()
+        example["pixels"] = page.encode_image(page.to_greys(x[shown]))
         if not live:
             with torch.inference_mode():
-                p = model.read(to_input(test.x[i : i + 1]))[0].softmax(1)
-            image["beliefs"] = p.double().round(decimals=4).tolist()
+                p = model.read(to_input(x[None]))[0, shown].softmax(1)
+            example["beliefs"] = p.double().round(decimals=4).tolist()
+        found.append(example)
     return found
 
 

@@ -32,7 +32,7 @@ from test_resume import results
     ("name", "precision", "optimizer"),
     [
         *[("lstm", "fp32", "muon"), ("lstm", "bf16", "adamw")],
-        *[("gru", "fp32", "muon"), ("transformer", "bf16", "muon")],
+        *[("gru", "bf16", "muon"), ("transformer", "bf16", "muon")],
     ],
 )
 @pytest.mark.long

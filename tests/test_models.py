@@ -66,6 +66,18 @@ def test_it_reads_any_length_and_no_row_ahead(name, precision):
 
 
 @every_model
+def test_bf16_gives_the_logits_and_gradients_of_fp32_but_for_rounding(name):
+    x, found = torch.rand(16, 28, 28), []
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        model = make_model(small(name, n_layer=2, init="keras"), precision)
+        (logits := model(x)).square().sum().backward()
+        found.append([logits.detach(), *(p.grad for p in model.parameters())])
+    for exact, rounded in zip(*found, strict=True):
+        assert 0 < (rounded - exact).norm() / exact.norm() < 0.05
+
+
+@every_model
 def test_onnx_runtime_gives_the_same_logits_at_any_batch_and_length(name):
     model = make_model(small(name)).eval()
     model.reads = Reads(DIGITS, "mnist", 28)

@@ -29,7 +29,7 @@ def test_the_seeds_that_would_see_half_of_it_are_those_of_the_tables():
 
 def test_what_has_the_same_code_and_parameters_is_not_compared(copy):
     output = copy.run("python", "tools/seeds.py", "main", ok=False)
-    assert output == "error: nothing that decides an accuracy differs from main\n"
+    assert output == "error: here: nothing that decides an accuracy differs from main\n"
 
 
 @pytest.mark.long
@@ -50,7 +50,8 @@ def test_each_seed_is_trained_once_and_the_review_compares_the_means(copy):
         "here, seed 1",
         "main, seed 1",
     ]
-    assert again[2] == "| | accuracy | 95% interval | seeds |"
+    assert again[2:4] == ["On the validation split:", ""]
+    assert again[4] == "|  | accuracy | 95% interval | seeds | parameters |"
     rows = copy.table("metrics/seeds.csv")
     assert sorted(rows.seed) == [0, 0, 1, 1]
     assert set(rows["split"]) == {"valid"}
@@ -61,3 +62,55 @@ def test_each_seed_is_trained_once_and_the_review_compares_the_means(copy):
     copy.dvc("repro")
     review = copy.run("python", "tools/review.py", "main")
     assert review.startswith("Over 2 and 2 seeds, on the validation split: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "model.hdim=16,32",
+            "-S model.hdim=16,32: 32 is neither KEY=VALUE nor in recipes/",
+        ),
+        ("model.hdin=16", "-S: model.hdin is not a parameter, got 16 (did you mean"),
+        ("model.name=grru", "-S: model.name must be a file in src/mnist_lstm/models"),
+        ("plot.seed=7", "plot.seed=7: nothing that decides an accuracy differs from main"),
+    ],
+)
+def test_a_side_that_cannot_be_is_refused_in_one_line(copy, text, said):
+    output = copy.run("python", "tools/seeds.py", "main", "-S", text, ok=False)
+    assert output.startswith(f"error: {said}")
+    assert output.count("\n") == 1
+    assert not (copy.path / seeds.ROWS).exists()
+
+
+@pytest.mark.long
+def test_sides_are_pairs_of_parameters_or_recipes(copy):
+    """Two models of about one size beside the one that is committed."""
+    (copy.path / ".venv").mkdir()
+    copy.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    copy.set_params({"prepare": {"valid_size": 200}})
+    (copy.path / "recipes/mine").write_text(
+        "-S model.name=transformer\n-S train.epochs=1\n"
+    )
+    copy.commit("A validation split, and a recipe")
+    table = copy.run(
+        "make", "seeds", "N=1", "S=model.name=gru,model.hdim=18 mine,model.hdim=20"
+    )
+    rows = copy.table("metrics/seeds.csv")
+    assert sorted(rows.parameters) == sorted(rows.parameters.unique())
+    for side, row in zip(
+        ["main", "model.name=gru,model.hdim=18", "mine,model.hdim=20"],
+        rows.to_dict("records"),
+        strict=True,
+    ):
+        told = f"| {side} | {row['accuracy']:.2%} |  | 1 | {row['parameters']:,} |\n"
+        assert told in table
+    words = rows.params.str
+    assert words.contains("model.hdim=18 .*model.name=gru ").tolist() == [
+        False,
+        True,
+        False,
+    ]
+    assert words.contains("train.epochs=1 ").tolist() == [False, False, True]
+    assert rows.code.nunique() == 3  # each depends on the file of its own model
+    assert table.count(" points; one seed each says nothing of chance.\n") == 2

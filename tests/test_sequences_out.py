@@ -1,14 +1,28 @@
 """What comes out for sequences: figures, ONNX, the card and the page."""
 
 import json
+import re
+from base64 import b64decode
 
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from matplotlib.image import imread
 
-from defaults import model_params
+from defaults import DIGITS, TINY, model_params
+from mnist_lstm import figures
+from mnist_lstm.data.splits import load_split, save_split
+from mnist_lstm.export import page
 from mnist_lstm.export.onnx_file import to_onnx
 from mnist_lstm.models.base import Reads, make_model
+from mnist_lstm.models.gates import Gates
+from mnist_lstm.plumbing.params import load_params
+from mnist_lstm.predict import load
+from sandbox import create
+from sequences import make_split
+from webpage import data_of, exported, wait
 
 NAN = float("nan")
 SCALING = {"mean": [5.0, -70.0, 0.0], "deviation": [0.1, 20.0, 3.0], "missing": "refuse"}
@@ -70,3 +84,190 @@ def test_onnx_takes_a_missing_value_for_the_mean_where_training_did_and_says_so(
     assert json.loads(props.pop("classes")) == ["a", "é", "c", "d"]
     assert props == {"length": "20", "width": "3"}
     assert [node.op_type for node in graph.graph.node].count("LSTM") == 2
+
+
+def table_of(split):
+    names = split.names(split.labels)
+    return pd.DataFrame({"actual": names, "predicted": names, "probability": 0.5})
+
+
+def panels(figure):
+    return {axes.get_title().partition("\n")[0]: axes for axes in figure.axes}
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (29, 12), (100, 6), (361, 1), (1000, 100)])
+def test_each_figure_draws_sequences_in_their_words_within_a_screen(shape, tmp_path):
+    length, q = shape
+    split = make_split(10, length, q, DIGITS, shortest=7)
+    p = torch.rand(10, length, 10).softmax(2)
+    gates = Gates(*torch.rand(6, 1, length, 16))
+    drawn = [
+        figures.samples(split, table_of(split)),
+        figures.mistakes(split.take(torch.arange(0)), table_of(split)[:0]),
+        figures.reading(split, p),
+        figures.predictions(split, ["a long name of a file.csv"] * 10, p),
+        figures.gates(split.take(torch.tensor([1])), gates),
+    ]
+    for figure in drawn:
+        text = figure.get_suptitle()
+        assert not re.search(r"image|\brow", text)
+        assert re.search(r"sequence|step", text)
+        figures.save_figure(figure, tmp_path / "x.png")
+        assert max(imread(tmp_path / "x.png").shape) <= 1300
+
+
+def test_lines_and_heat_maps_end_with_the_last_real_step():
+    p = torch.eye(10)[torch.arange(29) % 10].repeat(3, 1, 1)  # after step t, class t % 10
+    for q in (3, 12):
+        split = make_split(3, 29, q, DIGITS, shortest=8)
+        left, right = figures.reading(split, p).axes[2:4]  # of the one of 8 steps
+        assert right.get_title() == "Pred:7"
+        assert right.images[0].get_array().shape == (8, 10)
+        assert left.get_title() == "Label:1"
+        if q == 3:
+            lines = [torch.tensor(line.get_xdata()) for line in left.lines]
+            shown = torch.stack(lines, dim=1) - torch.arange(3)  # each in a lane of its own
+            shown = shown * (split.x[1, 0, 0] / shown[0, 0])
+        else:
+            shown = torch.tensor(left.images[0].get_array())
+            low, high = left.images[0].get_clim()
+            assert low == -high < -1
+        torch.testing.assert_close(shown.float(), split.x[1, :8])
+        assert [tick.get_text() for tick in left.get_yticklabels()] == ["1", "8"]
+
+
+def test_of_very_many_steps_a_heat_map_shows_means():
+    split = make_split(2, 1500, 12, "a").take(torch.arange(1))
+    axes = panels(figures.gates(split, Gates(*torch.rand(6, 1, 1500, 4))))["Label:a"]
+    means = split.x[0].view(150, 10, 12).mean(1)
+    torch.testing.assert_close(torch.tensor(axes.images[0].get_array()), means)
+
+
+def test_the_lines_have_the_names_of_the_values():
+    split = make_split(2, 9, 2, "ab", features=["speed $", "お"])
+    (key,) = figures.samples(split, table_of(split)).legends
+    assert [text.get_text() for text in key.get_texts()] == [r"speed \$", "?"]
+
+
+def test_a_page_has_at_most_200_steps_of_a_sequence_and_fewer_of_many_classes():
+    assert page.some_steps(29, 9).tolist() == list(range(29))
+    for n_class, most in ((9, 200), (300, 66), (1000, 30)):
+        some = page.some_steps(1000, n_class)
+        assert (some[0], some[-1], len(some)) == (0, 999, most)
+        assert (some.diff() > 0).all()
+    greys = page.to_greys(torch.tensor([[-9.0, -1.0, 0.0, 1.0, 9.0]]))
+    assert greys.tolist() == [[1, 86, 128, 170, 255]]
+
+
+@pytest.fixture(scope="module")
+def project(once):
+    """The project after all stages but `prepare`, on sequences with names that are odd."""
+
+    def make(path):
+        train = TINY["train"] | {"epochs": 3, "batch_size": 16}
+        sizes = TINY["model"] | {"xdim": 8, "ydim": 3}
+        params = TINY | {"data": {"name": "own"}, "model": sizes, "train": train}
+        sandbox = create(path, params)
+        (path / "data/prepared").mkdir(parents=True)
+        for seed, name in enumerate(("train", "test")):
+            classes = "a|b", "<i>", "é"
+            split = make_split(90, 19, 8, classes, 7, seed, missing="mean")
+            save_split(split, path / f"data/prepared/{name}.safetensors")
+        for stage in ("train", "evaluate", "plot", "export"):
+            sandbox.run("python", f"stages/{stage}.py", PYTHONPATH="src")
+
+    return once("sequences", make)
+
+
+@pytest.fixture(scope="module")
+def test_split(project):
+    params = load_params(project.path / "params.yaml").model
+    return load_split(project.path / "data/prepared/test.safetensors", params)
+
+
+@pytest.mark.long
+def test_the_card_speaks_of_sequences_and_its_code_reads_raw_ones(
+    project, test_split, monkeypatch, capsys
+):
+    card = project.text("models/README.md")
+    data = ModelCard(card).data
+    assert (data.pipeline_tag, "time-series-classification" in data.tags) == ("other", True)
+    assert "reads sequences of 7 to 19 steps of 8 values" in card
+    assert "a missing one is taken for the mean" in card
+    assert not re.search(r"image|picture|pixel|\brow", card)
+    monkeypatch.chdir(project.path / "models")
+    codes = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    for code in codes:  # as it stands there
+        exec(code, {})
+        assert capsys.readouterr().out
+    mean, deviation = (
+        torch.tensor(test_split.scaling[key]) for key in ("mean", "deviation")
+    )
+    raw = test_split.x * deviation + mean
+    raw[:, :3, 5] = NAN  # missing
+    x = test_split.x.clone()
+    x[:, :3, 5] = 0
+    with torch.inference_mode():
+        expected = load("model.safetensors")(x, test_split.lengths)
+    given = {"x": raw, "n": test_split.lengths}
+    with_torch = re.sub(r"torch.zeros\(.*\)", "given['x']", codes[0])
+    with_torch = re.sub(r"torch.full\(.*\)", "given['n']", with_torch)
+    with_onnx = re.sub(r"np.zeros\(.*\)", "given['x'].numpy()", codes[1])
+    with_onnx = re.sub(r"np.full\(.*\)", "given['n'].numpy()", with_onnx)
+    for code in (with_torch, with_onnx):
+        names = {"given": given}
+        exec(code, names)
+        logits = torch.as_tensor(names["logits"])
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.long
+def test_the_page_plays_how_test_sequences_were_read(project, test_split, show):
+    tab = show(exported(project), viewport={"width": 360, "height": 800})
+    model = load(project.path / "models/model.safetensors")
+    data = data_of(exported(project))
+    shown = data["examples"] + data["mistakes"]
+    assert tab.locator(".thumbs button").count() == len(shown) > 2
+    assert tab.title() == "Watch an LSTM read it"
+    for hidden in ("#paper", "#undo", "#gallery-title"):
+        assert tab.locator(hidden).is_hidden()
+    assert not re.search(r"[Ii]mage|[Dd]raw|\b[Rr]ow", tab.inner_text("body"))
+    labels = [tab.get_attribute(f"#{name}", "aria-label") for name in ("row", "back", "on")]
+    assert labels == ["Steps read", "One step back", "One step on"]
+    for i, example in enumerate(shown):
+        tab.locator(".thumbs button").nth(i).click()
+        steps = example["at"][-1]
+        assert tab.inner_text("#after") == f"after all {steps} steps"
+        assert f"{steps} steps of 8 values" in tab.inner_text("figure")
+        assert tab.text_content("#glyph") == test_split.classes[example["predicted"]]
+        tab.click("#back")
+        assert tab.inner_text("#after") == f"after step {steps - 1} of {steps}"
+        found = torch.tensor(tab.evaluate("app.reading.beliefs"))
+        greys = b64decode(example["pixels"])
+        same = [
+            n
+            for n, (x, length) in enumerate(
+                zip(test_split.x, test_split.steps(), strict=True)
+            )
+            if bytes(page.to_greys(x[:length]).flatten().tolist()) == greys
+        ]
+        with torch.inference_mode():
+            p = model.read(test_split.x[same, :steps])[0].softmax(1)
+        torch.testing.assert_close(found, p, rtol=0, atol=1e-4)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    red, blue = tab.evaluate("""() => {
+        const { data } = document.getElementById('seen').getContext('2d')
+            .getImageData(0, 0, 8, app.reading.height);
+        return [0, 2].map((c) => [...data].filter((v, i) => i % 4 === c));
+    }""")
+    values = torch.tensor(list(greys)) - 128
+    clear = values.abs() > 30
+    assert ((torch.tensor(red) > torch.tensor(blue)) == (values > 0))[clear].all()
+    tab.click("#play")
+    wait(tab, "app.reading.row === app.reading.height && app.reading.timer === 0")
+
+
+@pytest.mark.long
+def test_every_figure_and_file_is_there_for_sequences(project):
+    for name in ("samples", "mistakes", "reading", "gates", "confusion", "learning_curve"):
+        assert (project.path / f"plots/{name}.png").stat().st_size > 20_000

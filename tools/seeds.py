@@ -1,12 +1,17 @@
 """Tell whether a change matters more than chance does: ``make seeds BASE=main N=5``.
 
+    python tools/seeds.py main -S model.name=gru,model.hdim=296 -S fast,train.lr=0.005
+
 Trains BASE and the workspace with N seeds each, every run in a folder of its own, and
-compares their accuracy on a validation split. A run adds a row to ``metrics/seeds.csv`` as
-it ends, so what was stopped goes on where it was. ``make review`` reads these rows.
+compares their accuracy on a validation split. Each ``-S`` is a side of its own: the
+workspace with these parameters, or those of a recipe. A run adds a row to
+``metrics/seeds.csv`` as it ends, so what was stopped goes on where it was. ``make review``
+reads these rows.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -22,15 +27,26 @@ from scipy import stats
 
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.runs import add, in_full, interval, percent, read_table
+from mnist_lstm.plumbing.params import check_params
+from mnist_lstm.runs import (
+    add,
+    in_full,
+    markdown,
+    missing,
+    of_kind,
+    override,
+    read_recipe,
+    read_table,
+    summary,
+)
 from trees import call, code_of, extract, find_commit, params_of, working_tree
 
 ROWS = Path("metrics/seeds.csv")
-COLUMNS = ["params", "code", "split", "seed", "accuracy", "loss", "machine"]
+COLUMNS = ["params", "code", "split", "seed", "accuracy", "loss", "parameters", "machine"]
 
 
 class Side(NamedTuple):
-    """One of the two that are compared."""
+    """One of those that are compared."""
 
     name: str
     tree: str  # of Git
@@ -42,6 +58,8 @@ def main() -> None:
     """Train what has no row yet, then print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("base", help="a branch, a tag or a commit")
+    many: Any = {"nargs": "+", "action": "extend", "metavar": "KEY=VALUE,RECIPE,..."}
+    parser.add_argument("-S", dest="sides", default=[], help="a side of its own", **many)
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of each side")
     parser.add_argument("--split", choices=["valid", "test"], default="valid")
     parser.add_argument("--valid-size", type=int, default=5000, help="where there is none")
@@ -50,23 +68,42 @@ def main() -> None:
     commit = find_commit(Path(), asked.base)
     with tempfile.TemporaryDirectory() as temporary:
         here = working_tree(Path(), Path(temporary, "index"))
-        sides = [
-            side(name, tree, asked.split, asked.valid_size)
-            for name, tree in ((asked.base, commit), ("here", here))
+        words = {text: words_of(text) for text in asked.sides} or {"here": []}
+        sides = [side(asked.base, commit, [], asked.split, asked.valid_size)]
+        sides += [
+            side(name, here, found, asked.split, asked.valid_size)
+            for name, found in words.items()
         ]
-        if sides[0].kind == sides[1].kind:
-            raise UserError(f"nothing that decides an accuracy differs from {asked.base}")
+        for old, new in itertools.combinations(sides, 2):
+            if old.kind == new.kind:
+                same = f"nothing that decides an accuracy differs from {old.name}"
+                raise UserError(f"{new.name}: {same}")
         train(sides, asked.seeds, asked.jobs, Path(temporary))
     print(told(sides, read_table(ROWS)))
 
 
-def side(name: str, tree: str, split: str, valid_size: int) -> Side:
+def words_of(text: str) -> list[str]:
+    """Return the KEY=VALUE that commas join in ``text``, and those of recipes there."""
+    words = []
+    for part in text.split(","):
+        if "=" not in part and not Path("recipes", part).is_file():
+            raise UserError(
+                f"-S {text}: {part} is neither KEY=VALUE nor in recipes/; a comma joins "
+                "what belongs together, each -S is a side of its own"
+            )
+        words += [part] if "=" in part else read_recipe(part)
+    return words
+
+
+def side(name: str, tree: str, words: list[str], split: str, valid_size: int) -> Side:
     """Return what is to be trained of ``tree``, with a validation split if need be."""
     params = params_of(Path(), tree)
+    if words:
+        params = override(check_params(params, "params.yaml"), words).model_dump()
     if split == "valid":
         params["prepare"]["valid_size"] = params["prepare"]["valid_size"] or valid_size
-    kind = {"params": in_full(params), "code": code_of(Path(), tree), "split": split}
-    return Side(name, tree, params, kind)
+    kind = {"params": in_full(params), "code": code_of(Path(), tree, params)}
+    return Side(name, tree, params, kind | {"split": split})
 
 
 def train(sides: list[Side], seeds: int, jobs: int | None, temporary: Path) -> None:
@@ -75,13 +112,8 @@ def train(sides: list[Side], seeds: int, jobs: int | None, temporary: Path) -> N
 
     if not ROWS.exists():
         ROWS.write_text(",".join(COLUMNS) + "\n")
-    rows = read_table(ROWS)
-    missing = [
-        (side, seed)
-        for seed in range(seeds)
-        for side in sides
-        if seed not in of_kind(rows, side).seed.tolist()
-    ]
+    todo = [(seed, side) for side in sides for seed in missing(ROWS, side.kind, seeds)]
+    todo.sort(key=lambda run: run[0])
     gpus = torch.cuda.device_count()
     jobs = jobs or max(gpus, 1)
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
@@ -92,7 +124,7 @@ def train(sides: list[Side], seeds: int, jobs: int | None, temporary: Path) -> N
     with ThreadPoolExecutor(jobs) as pool:
         runs = {
             pool.submit(run, side, seed, free, temporary / f"{i}"): (side, seed)
-            for i, (side, seed) in enumerate(missing)
+            for i, (seed, side) in enumerate(todo)
         }
         try:
             for done in as_completed(runs):
@@ -115,9 +147,12 @@ def run(side: Side, seed: int, free: SimpleQueue, folder: Path) -> dict[str, Any
         take_along(folder)
         params = side.params | {"train": side.params["train"] | {"seed": seed}}
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
-        call(folder, "dvc", "repro", "evaluate", **environment)
-        metrics = json.loads((folder / "metrics/evaluate.json").read_text())
-        return metrics[side.kind["split"]] | {"machine": machine(params["train"])}
+        call(folder, "dvc", "repro", "evaluate", "describe", **environment)
+        found, size = (
+            json.loads((folder / f"metrics/{name}.json").read_text())
+            for name in ("evaluate", "model")
+        )
+        return found[side.kind["split"]] | size | {"machine": machine(params["train"])}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         free.put(environment)
@@ -129,9 +164,9 @@ def take_along(folder: Path) -> None:
         shutil.copy(".dvc/config.local", folder / ".dvc")
     cache = call(Path(), "dvc", "cache", "dir").strip()
     call(folder, "dvc", "cache", "dir", "--local", cache)
-    if (folder / "own.dvc").exists():
-        call(folder, "dvc", "checkout", "own.dvc")
-    elif not (folder / "own" / "train").exists():  # neither Git nor DVC tracks it
+    for file in folder.glob("own/*.dvc"):
+        call(folder, "dvc", "checkout", str(file.relative_to(folder)))
+    if not any(folder.glob("own/t*")):  # neither Git nor DVC tracks any
         shutil.rmtree(folder / "own")
         shutil.copytree("own", folder / "own", copy_function=os.link)
 
@@ -144,22 +179,22 @@ def machine(params: dict[str, Any]) -> str:
     return str(Compute(device, select_precision(params["precision"], device)))
 
 
-def of_kind(rows: pd.DataFrame, side: Side) -> pd.DataFrame:
-    """Return the rows of ``side``."""
-    return rows[(rows[list(side.kind)] == list(side.kind.values())).all(axis=1)]
-
-
 def told(sides: list[Side], rows: pd.DataFrame) -> str:
-    """Return the comparison: a table, the difference, the seeds that would tell half."""
-    accuracies = [of_kind(rows, side).accuracy for side in sides]
-    lines = ["| | accuracy | 95% interval | seeds |", "|---|---|---|---|"]
-    lines += [
-        f"| {side.name} | {percent(found)} | {interval(found)} | {len(found)} |"
-        for side, found in zip(sides, accuracies, strict=True)
-    ]
+    """Return a table of all, then of each: the difference to the first, what half takes."""
+    rows = rows.reindex(columns=COLUMNS)  # older ones do not tell parameters
+    found = [of_kind(rows, side.kind) for side in sides]
     split = "validation" if sides[0].kind["split"] == "valid" else "test"
-    lines += ["", f"{difference(*accuracies)} (on the {split} split)."]
-    return "\n".join(lines + [half(*accuracies)] * (min(map(len, accuracies)) > 1))
+    table = []
+    for side, runs in zip(sides, found, strict=True):
+        size = {"parameters": f"{runs.parameters.max():,.0f}"}
+        table.append({"": side.name} | summary(runs.accuracy) | size)
+    lines = [f"On the {split} split:", "", markdown(table), ""]
+    first = found[0].accuracy
+    for side, runs in zip(sides[1:], found[1:], strict=True):
+        few = min(len(first), len(runs)) < 2
+        takes = "" if few else half(first, runs.accuracy)
+        lines.append(f"{side.name}: {difference(first, runs.accuracy)}. {takes}".rstrip())
+    return "\n".join(lines)
 
 
 def difference(old: pd.Series, new: pd.Series) -> str:

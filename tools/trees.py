@@ -84,11 +84,14 @@ def params_of(folder: Path, tree: str) -> dict[str, dict[str, Any]]:
     return cast(dict, parse_yaml(text, "params.yaml"))
 
 
-def code_of(folder: Path, tree: str) -> str:
-    """Return a name of the code in ``tree`` that decides an accuracy, ten letters long."""
+def code_of(folder: Path, tree: str, params: dict[str, Any] | None = None) -> str:
+    """Return a name of the code in ``tree`` that decides an accuracy, ten letters long.
+
+    ``params``: other parameters than those in ``tree``; they name the model.
+    """
     pipeline = yaml.safe_load(call(folder, "git", "show", f"{tree}:./dvc.yaml"))
     stages = [pipeline["stages"].get(name, {}) for name in TRAINS]
-    name = params_of(folder, tree)["model"].get("name", "lstm")
+    name = (params or params_of(folder, tree))["model"].get("name", "lstm")
     deps = {
         fill_in(dep, {"model.name": name})
         for stage in stages

@@ -1,7 +1,7 @@
 """How one example is drawn, and what the classes are called, in every figure.
 
 An image is drawn in greys. A sequence is drawn in standardised units with time running
-down: of few values as lines, of more as a heat map.
+down: of few values as lines side by side, of more as a heat map.
 """
 
 import functools
@@ -36,10 +36,10 @@ class Examples:
         self.has_lines = not self.is_images and q <= _N_LINE
         names = split.scaling.get("features") or [f"value {i}" for i in range(1, q + 1)]
         self.names = [label(name, 20) for name in names]
-        # Lines have room for the farthest value; colours tell the others better without it.
-        share = 1.0 if self.has_lines else 0.99
-        sizes = [np.quantile(np.abs(x), share) for x in self.each]
-        self.reach = 1.0 if self.is_images else max([1.0, *sizes])
+        self.reach = 1.0  # deviations: what a lane or the colours have room for
+        if not self.is_images and self.each:  # a few are far out
+            sizes = np.abs(np.concatenate(self.each))
+            self.reach = max(1.0, float(np.quantile(sizes, 0.99)))
         self._drawn: Any = None  # what a key explains
 
     def draw(self, axes: Axes, i: int) -> None:
@@ -57,12 +57,14 @@ class Examples:
         if not self.has_lines:
             self._drawn = heat_map(axes, x, "RdBu_r", -self.reach, self.reach)
             return
-        axes.axvline(0, color="0.85", linewidth=0.8)
         marker = "." if len(x) <= 30 else ""  # each step, where there is room
-        time = np.linspace(0, rows - 1, len(x))
-        self._drawn = axes.plot(x, time, marker=marker, markersize=3, linewidth=0.8)
+        time, lanes = np.linspace(0, rows - 1, len(x)), np.arange(x.shape[1])
+        axes.vlines(lanes, -0.5, rows - 0.5, "0.85", linewidth=0.8)
+        self._drawn = axes.plot(
+            lanes + x / (2 * self.reach), time, marker=marker, markersize=3, linewidth=0.8
+        )
         axes.set_ylim(rows - 0.5, -0.5)
-        axes.set_xlim(-1.05 * self.reach, 1.05 * self.reach)
+        axes.set_xlim(-0.55, lanes[-1] + 0.55)
 
     def explain(self, figure: Figure, **bar: Any) -> None:
         """Say what lines or colours stand for, in a legend or as ``bar`` places it."""
@@ -73,7 +75,7 @@ class Examples:
             figure.legend(
                 self._drawn,
                 self.names,
-                title="standardised",
+                title=f"standardised; half a lane is {self.reach:.1f} deviations",
                 fontsize=8,
                 title_fontsize=8,
                 loc=place,

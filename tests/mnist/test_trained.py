@@ -19,8 +19,8 @@ from mnist_lstm.evaluation import compute_logits
 from mnist_lstm.export import page
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
+from mnist_lstm.runs import override, read_recipe
 from pictures import photographed
-from recipes import override, read_recipe
 from strokes import DIGITS, drawings
 from webpage import assert_reads_alike, write_page
 

@@ -28,8 +28,11 @@ def load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     except MemoryError:
         raise
     except Exception as error:  # of any type, for a damaged file
+        if "Object arrays" in str(error):
+            what = "Python objects in it; save arrays of numbers and of text"
+            raise UserError(what) from None
         if "allow_pickle" in str(error):
-            raise UserError("no file of NumPy's, or Python objects in it") from None
+            raise UserError("no file of NumPy's") from None
         reason = getattr(error, "strerror", None) or one_line(str(error) or repr(error))
         raise UserError(f"cannot be read: {reason}") from None
 
@@ -44,11 +47,13 @@ def to_float32(values: np.ndarray, name: str = "") -> np.ndarray:
         raise UserError(f"{name or 'values'} of type {values.dtype}, expected numbers")
     if not values.size:
         raise UserError(f"{name or 'an array'} {list(values.shape)}, without values")
-    numbers = np.empty(values.shape, np.float32)
+    is_single = values.dtype == np.float32
+    numbers = values if is_single else np.empty(values.shape, np.float32)
     for i in range(0, len(values), _CHUNK):
         part = numbers[i : i + _CHUNK]
-        with np.errstate(over="ignore"):
-            part[:] = values[i : i + _CHUNK]
+        if not is_single:
+            with np.errstate(over="ignore"):
+                part[:] = values[i : i + _CHUNK]
         if np.isinf(part).any():
             at = np.argwhere(np.isinf(part))[0] + [i, *[0] * (values.ndim - 1)]
             value = values[tuple(at)]

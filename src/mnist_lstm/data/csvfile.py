@@ -26,9 +26,9 @@ PAIRS = "two columns of whole numbers are read; if it is a decimal comma, write 
 _TIME = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}|\d{1,2}:\d{2}")
 _NUMBER = re.compile(r"[-+]?\d+(,\d+)?(e[-+]?\d+)?", re.IGNORECASE)  # with its comma
 _ALMOST = re.compile(
-    r"[-+.$]?\d[-+.,:/'\sxed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE
+    r"[-+.$]?\d[-+.,:/'\s_xed%\d]*(T[\d:.]*Z?)?$", re.IGNORECASE
 )  # a number
-LARGEST = 3.4e38  # of float32
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class _Row(NamedTuple):
@@ -101,7 +101,7 @@ def decoded(data: bytes) -> list[str]:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     if "\0" in text:
-        raise UserError("no text; save the table as CSV")
+        raise UserError("zero bytes in it, and so no text; save the table as CSV")
     if "\r" in text:  # several of them: Python's csv writes two on Windows
         text = re.sub("\r+\n|\r", "\n", text)
     return text.rstrip("\n").split("\n")
@@ -130,7 +130,7 @@ def number(text: str, comma: bool = False) -> float:
         if _TIME.search(cell):
             what = "a time stamp; remove the column"
         raise UserError(f"{shown} is {what}") from None
-    if not abs(value) < LARGEST:
+    if not abs(value) <= LARGEST:
         raise UserError(f"{shown} is infinite in float32")
     return value
 
@@ -141,7 +141,7 @@ def plain_numbers(cells: list[str]) -> np.ndarray | None:
         found = np.array([*map(float, cells)])
     except ValueError:
         return None
-    plain = (np.abs(found) < LARGEST).all() and "_" not in "".join(cells)
+    plain = (np.abs(found) <= LARGEST).all() and "_" not in "".join(cells)
     return found if plain else None
 
 

@@ -1,6 +1,7 @@
 """One's own data in ``own/``: of which kind they are, and read into splits."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from mnist_lstm.data import imagefolder, sequences
@@ -10,6 +11,7 @@ from mnist_lstm.plumbing.params import PrepareParams
 
 TABLES = (".csv", ".tsv", ".txt", ".npy")  # a file a sequence
 WHOLE = (".npz", ".ts")  # a file a split
+KNOWN = ("", ".md", ".dvc")  # that nobody takes for data
 
 
 def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
@@ -33,7 +35,7 @@ def kind_of(folder: Path) -> str:
     Raises:
         UserError: nothing, or data of two kinds.
     """
-    inside, beside = dict[str, Path](), dict[str, Path]()
+    inside, beside, others = dict[str, Path](), dict[str, Path](), Counter[str]()
     for path in _files(folder):
         ending = path.suffix.lower()
         depth = len(path.relative_to(folder).parts)
@@ -46,6 +48,8 @@ def kind_of(folder: Path) -> str:
             kind = ending if ending in TABLES else "images"
             in_class = depth > 2 and path.relative_to(folder).parts[0] in ("train", "test")
             (inside if in_class else beside).setdefault(kind, path)
+        elif ending not in KNOWN:
+            others[ending] += 1
     found = inside or beside
     if len(found) > 1:
         found.pop(".txt", None)
@@ -53,10 +57,11 @@ def kind_of(folder: Path) -> str:
         first, second, *_ = found.values()
         raise UserError(f"{folder}: data of two kinds, {first} and {second}; keep one kind")
     if not found:
+        unread = "".join(f", and {e} is not read" for e, _ in others.most_common(1))
         raise UserError(
-            f"{folder}: no images and no sequences; docs/your-own.md says where they are "
-            f"expected, such as {folder}/train/CLASS/IMAGE (`dvc exp run --temp` and "
-            "`--queue` see only what Git or DVC tracks)"
+            f"{folder}: no images and no sequences{unread}; docs/your-own.md says where "
+            f"they are expected, such as {folder}/train/CLASS/IMAGE (`dvc exp run --temp` "
+            "and `--queue` see only what Git or DVC tracks)"
         )
     return next(iter(found))
 

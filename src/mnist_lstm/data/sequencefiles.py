@@ -74,7 +74,7 @@ def _read_npz(path: Path, problems: list[str], gaps: list[str]) -> Part | None:
         ending = np.isnan(numbers[:, -1]).all(1)
         if ending.any() and not padded:
             first = f"x[{ending.argmax()}] and {ending.sum() - 1:,} more end without values"
-            raise UserError(f"{first}; is it padding? lengths says where it begins")
+            raise UserError(f"{first}; if that is padding, add lengths")
         if gap := missing_in(numbers, "x"):
             gaps.append(f"{path}: {gap}")
         tell(COARSE, [path] * blurs(x, numbers))
@@ -99,7 +99,8 @@ def _without_padding(
     n, most = x.shape[:2]
     if lengths is None:
         return x, np.full(n, most)
-    whole = lengths.astype(np.int64) if lengths.dtype.kind in "iuf" else None
+    with np.errstate(invalid="ignore"):  # of NaN
+        whole = lengths.astype(np.int64) if lengths.dtype.kind in "iuf" else None
     if lengths.shape != (n,) or whole is None or (whole != lengths).any():
         what = f"{list(lengths.shape)} of {lengths.dtype}"
         raise UserError(f"lengths {what}, expected {n:,} whole numbers, as x has sequences")
@@ -117,12 +118,13 @@ def _texts(what: str, values: np.ndarray, n: int) -> list[str]:
     """Return names out of ``values`` [n]: text, or whole numbers."""
     if values.shape != (n,):
         raise UserError(f"{what} {list(values.shape)}, expected [{n:,}] as x has sequences")
-    if values.dtype.kind == "f" and (values % 1 == 0).all():
+    if values.dtype.kind == "f" and (np.floor(values) == values).all():
         values = values.astype(np.int64)
     if values.dtype.kind == "S":
-        return [value.decode(errors="backslashreplace") for value in values.tolist()]
+        values = np.strings.decode(values, "utf-8", "backslashreplace")
     if values.dtype.kind not in "iubU":
-        odd = f" such as {values[values % 1 != 0][0]}" if values.dtype.kind == "f" else ""
+        broken = values.dtype.kind == "f"
+        odd = f" such as {values[np.floor(values) != values][0]}" if broken else ""
         raise UserError(f"{what} of {values.dtype}{odd}, expected text or whole numbers")
     return [unicodedata.normalize("NFC", str(value)) for value in values.tolist()]
 
@@ -237,7 +239,7 @@ def table_of(values: np.ndarray) -> Table:
         raise UserError(
             f"an array {list(values.shape)}, expected [steps x values] or [steps]"
         )
-    values = values.reshape(len(values), -1)
+    values = values[:, None] if values.ndim == 1 else values
     numbers = to_float32(values)
     notes = (COARSE,) * blurs(values, numbers)
     return Table(numbers, (), missing_in(numbers), notes)

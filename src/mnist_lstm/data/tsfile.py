@@ -45,9 +45,11 @@ def read_ts(
         if not line.strip() or line.startswith("#"):
             continue
         *dimensions, name = line.split(":")
-        n = n or str(len(dimensions))
+        n = n or str(len(dimensions) or "")
         name = " ".join(name.split())
         try:
+            if not dimensions:
+                raise UserError("no colon, which stands before a class")
             if str(len(dimensions)) != n:
                 raise UserError(f"{len(dimensions)} dimensions and a class, expected {n}")
             if not name or f" {name} " not in known:
@@ -59,6 +61,8 @@ def read_ts(
         quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "'\""
         classes.append(name[1:-1] if quoted else name)
         places.append(place)
+    if not examples and not faults:
+        raise UserError("no sequences below @data")
     return examples, classes, places
 
 

@@ -3,14 +3,16 @@
 Its text is in ``card.md.jinja``, in the form that Hugging Face reads: YAML, then Markdown.
 All figures come from parameters, metrics and data, so that they cannot go stale; it holds
 no time, path or host.
+Hugging Face has no task for the classification of sequences, so theirs is "other".
 Form: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+Tasks: https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/src/pipelines.ts
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -30,7 +32,6 @@ class DataSet(NamedTuple):
     hub: str = ""  # its name at Hugging Face
 
 
-_OWN = DataSet("own images", "images of one's own")
 _DATA = {
     "mnist": DataSet("MNIST", "handwritten digits, white on black", hub="ylecun/mnist"),
     "fashion_mnist": DataSet(
@@ -68,11 +69,13 @@ class Facts(NamedTuple):
     augment: AugmentParams
     picture: str  # how a picture of one's own becomes an image, as prepare.picture says
     n_parameter: int
-    shape: tuple[int, int]  # of an image: L, Q
+    shape: tuple[int, int]  # of an image, or of the longest train sequence: L, Q
     classes: Sequence[str]  # their names
     n_image: dict[str, int]  # by split: train, valid if there is one, test
     metrics: dict[str, dict[str, float]]  # by split: accuracy, loss
-    predictions: pd.DataFrame  # a test image a row: actual, predicted, probability
+    predictions: pd.DataFrame  # a test example a row: actual, predicted, probability
+    steps: tuple[int, int] | None = None  # of sequences: the fewest and the most
+    scaling: Mapping[str, Any] = {}  # of sequences, as in a Split
 
 
 def model_card(facts: Facts) -> str:
@@ -81,9 +84,16 @@ def model_card(facts: Facts) -> str:
     wrong = table[table.actual != table.predicted]
     sure = table[table.probability >= 0.9]
     worst_classes, worst_pairs = _worst(table, wrong)
+    thing, step = ("sequence", "step") if facts.steps else ("image", "row")
+    own = DataSet(f"own {thing}s", f"{thing}s of one's own")
+    fewest, most = facts.steps or facts.shape[:1] * 2
+    steps = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     return _TEMPLATE.render(
         **facts._asdict(),
-        about=_DATA.get(facts.data, _OWN),
+        about=_DATA.get(facts.data, own),
+        thing=thing,
+        step=step,
+        each=f"{steps} steps of {facts.shape[1]:,} value{'s' * (facts.shape[1] > 1)}",
         own=facts.data not in _DATA,
         length=facts.shape[0],
         q=facts.shape[1],

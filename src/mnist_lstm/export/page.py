@@ -1,4 +1,6 @@
-"""The page on which one draws a digit and watches the LSTM read it, in one file.
+"""The page on which one watches the model read a digit that one draws, in one file.
+
+Of a model of sequences it shows how test sequences were read.
 
 The source lies in ``page/``: plain HTML, CSS and JavaScript. Here style, scripts, weights
 and images are put into it, so that it opens from disk, without a server or a network.
@@ -66,6 +68,20 @@ def is_dark(images: Tensor) -> bool:
     """Say whether ``images`` [N x L x Q] are light on dark, by their borders' grey."""
     sides = images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]
     return bool(torch.cat([side.flatten() for side in sides]).float().mean() < 128)
+
+
+def some_steps(length: int, n_class: int) -> Tensor:
+    """Return which steps of a sequence are shown, int64: all, or some, the last with them.
+
+    The more classes, the fewer, or the page would be as large as its beliefs.
+    """
+    most = min(length, max(30, min(200, 20_000 // n_class)))
+    return torch.linspace(0, length - 1, most).round().long()
+
+
+def to_greys(x: Tensor) -> Tensor:
+    """Return what is read, [L x Q], as uint8: 128 is a sequence's mean, a deviation 42."""
+    return x if x.dtype == torch.uint8 else (x * 42 + 128).round().clamp(1, 255).byte()
 
 
 def encode_image(image: Tensor) -> str:
