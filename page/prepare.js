@@ -1,5 +1,5 @@
 // From a picture to an image like MNIST's. The specification, its numbers and their reasons
-// stand in src/mnist_lstm/data/picture.py; the steps here have the same names and order.
+// stand in data/picture.py of the library; the steps here have the same names and order.
 "use strict";
 
 const LONGEST = 1000;

@@ -37,7 +37,7 @@ CUTS = {  # by file: patterns of what goes, and what takes its place
         r"recipes/, benchmarks/ .*\n": "recipes/                    sets of parameters\n",
         r", \[best\]\(benchmarks\S+ after `recipes/pictures`": "",
     },
-    ".gitattributes": {r"/benchmarks/.*\n": ""},
+    "docs/your-own.md": {r"(?s)\*\*Your name\*\*.*?\n```\n\n": ""},
     ".ci/run": {r"(?s)# The genuine MNIST.*?\nfi\n": "", r"make scale lint": "make lint"},
 }
 CHANGES = "# Changes\n\n## Unreleased\n\n- Made from mnist-lstm, commit {commit}.\n"

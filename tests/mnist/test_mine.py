@@ -31,6 +31,12 @@ def test_a_name_that_python_cannot_import_or_has_already_is_refused():
         mine.refuse_name(name)
 
 
+def test_no_source_of_an_output_names_the_package():
+    """Or else a rename would change the page, and `export` would have to run."""
+    named = [path for path in Path("page").iterdir() if "mnist_lstm" in path.read_text()]
+    assert named == []
+
+
 def test_what_is_not_committed_is_named_and_whoever_fails_has_the_folder_as_it_was(
     tmp_path,
 ):
