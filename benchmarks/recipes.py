@@ -1,7 +1,7 @@
 """How accurate a recipe is, over several seeds: ``python benchmarks/recipes.py NAME ...``.
 
-Trains on ``data/raw/`` once a seed, with params.yaml as committed, the overrides in
-``recipes/NAME`` and those of ``-S``. With ``-S prepare.valid_size=5000`` it evaluates on
+Trains on ``data/raw/`` or ``own/`` once a seed, with params.yaml as committed, what is in
+``recipes/NAME`` and what ``-S`` says. With ``-S prepare.valid_size=5000`` it evaluates on
 the validation split, as it must where something is chosen, else on the test split. Each
 run adds a row to ``results/runs.csv`` as it ends, with every parameter that it ran with:
 runs of equal ``params`` are of one kind. What was stopped goes on with the next seed.
@@ -22,12 +22,13 @@ import pandas as pd
 
 import pages
 import speed
+from mnist_lstm.data import own
 from mnist_lstm.data.datasets import OWN
 from mnist_lstm.data.preparation import hold_out, read_splits
+from mnist_lstm.data.scaling import standardise
 from mnist_lstm.data.splits import Split
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
 from mnist_lstm.runs import (
     add,
@@ -45,7 +46,7 @@ from mnist_lstm.runs import (
 from mnist_lstm.training.loop import fit, start_run
 
 RUNS, RECORDS = (Path(f"benchmarks/results/{name}.csv") for name in ("runs", "records"))
-PHONE = ["recipe", "test accuracy", "95% interval", "seeds", "images seen", "time"]
+PHONE = ["recipe", "test accuracy", "95% interval", "seeds", "examples seen", "time"]
 
 
 def main() -> None:
@@ -101,13 +102,14 @@ def committed_params() -> Params:
 
 
 def read_data(params: Params) -> dict[str, Split]:
-    """Return the splits of ``data/raw/``, which must hold the data set of ``params``."""
-    if params.data.name == OWN:
-        raise UserError("data.name: recipes are compared on public data sets only")
-    train, test = read_splits(params.data.name, Path("data/raw"))
+    """Return the splits of ``data/raw/`` or ``own/``, which must hold the data set."""
     prepare = params.prepare
+    if params.data.name == OWN:
+        train, test = own.read_splits(Path("own"), prepare)
+    else:
+        train, test = read_splits(params.data.name, Path("data/raw"))
     heldout = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
-    splits = {"test": test} | heldout
+    splits = standardise({"test": test} | heldout, prepare.missing)
     return {name: replace(s, labels=s.labels.long()) for name, s in splits.items()}
 
 
@@ -115,13 +117,15 @@ def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
     """Write every table into the pages that have a place for it."""
     rows = [record_row(record, runs) for record in records.itertuples()]
     standing = ~records.recipe.duplicated(keep="last")
-    phone = []
-    for row, stands in zip(rows, standing, strict=True):
+    phone: dict[bool, list] = {True: [], False: []}  # by whether on own sequences
+    for row, params, stands in zip(rows, records.params, standing, strict=True):
         if stands:
-            phone.append({column: row[column] for column in PHONE})
+            is_own = read(params)["data.name"] == OWN
+            phone[is_own].append({column: row[column] for column in PHONE})
             row["recipe"] = f"**{row['recipe']}**"
     trials = trial_rows(runs[runs["split"] == "valid"], records[standing])
-    for mark, table in {"": phone, ": records": rows, ": trials": trials}.items():
+    tables = {"": phone[False], ": sequences": phone[True]}
+    for mark, table in (tables | {": records": rows, ": trials": trials}).items():
         pages.update(f"benchmarks/recipes.py{mark}", markdown(table))
     speed.write_tables()
 
@@ -135,7 +139,7 @@ def record_row(record: Any, runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "recipe": f"`{record.recipe}`",
         **summary(found.accuracy, "test accuracy"),
-        "images seen": f"{min(most or n, n) * found.epochs.iloc[0]:,}",
+        "examples seen": f"{min(most or n, n) * found.epochs.iloc[0]:,}",
         "time": f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s",
         "of the notebook's": record.of_notebook,
         "on": "; ".join(sorted(set(found.machine))),
