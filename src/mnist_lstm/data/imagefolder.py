@@ -40,8 +40,8 @@ from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import PictureError
 from mnist_lstm.plumbing.files import misspelt
 from mnist_lstm.plumbing.params import PrepareParams
+from mnist_lstm.plumbing.processes import mapped
 from mnist_lstm.plumbing.progress import bar
-from mnist_lstm.plumbing.workers import mapped
 
 ENDINGS = (
     *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),

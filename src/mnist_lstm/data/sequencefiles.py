@@ -17,8 +17,8 @@ from mnist_lstm.data.csvfile import Table, read_csv
 from mnist_lstm.data.folders import find, is_name, natural, tell
 from mnist_lstm.data.tsfile import read_ts
 from mnist_lstm.plumbing.errors import UserError
+from mnist_lstm.plumbing.processes import mapped
 from mnist_lstm.plumbing.progress import bar
-from mnist_lstm.plumbing.workers import mapped
 
 
 class Part(NamedTuple):

@@ -10,24 +10,24 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-_FEW = 200  # they are done before a worker has started
+_FEW = 200  # they are done before one has started
 
 
 @contextmanager
 def mapped(
-    function: Callable[[Any], Any], things: Sequence[Any], n_worker: int
+    function: Callable[[Any], Any], things: Sequence[Any], count: int
 ) -> Iterator[Iterator[Any]]:
-    """Hand out ``function`` of each of ``things``, computed by ``n_worker`` processes.
+    """Hand out ``function`` of each of ``things``, computed by ``count`` processes.
 
-    However the context ends, the workers end with it; so they do where this process dies.
+    However the context ends, the processes end with it; so they do where this process dies.
 
     Raises:
-        MemoryError: a worker was killed, as the system does when memory runs out.
+        MemoryError: a process was killed, as the system does when memory runs out.
     """
-    if n_worker == 1 or len(things) < _FEW:
+    if count == 1 or len(things) < _FEW:
         yield map(function, things)
         return
-    pool = ProcessPoolExecutor(n_worker, initializer=_begin)
+    pool = ProcessPoolExecutor(count, initializer=_begin)
     try:
         yield pool.map(function, things, chunksize=4)
     except BrokenProcessPool:

@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from mnist_lstm.plumbing import workers
-from mnist_lstm.plumbing.workers import mapped
+from mnist_lstm.plumbing import processes
+from mnist_lstm.plumbing.processes import mapped
 from sandbox import heed_signals
 
 STAGE = """
 import multiprocessing, time
 from mnist_lstm.plumbing import script
 script.end_in_one_line()
-from mnist_lstm.plumbing.workers import mapped
+from mnist_lstm.plumbing.processes import mapped
 
 def work(number):
     time.sleep(0.05)
@@ -41,12 +41,12 @@ def work(number):
     return number, os.getpid()
 
 
-@pytest.mark.parametrize("n", [workers._FEW - 1, 240])
+@pytest.mark.parametrize("n", [processes._FEW - 1, 240])
 def test_several_processes_share_what_is_worth_it_in_the_order_of_one(n):
     with mapped(work, range(n), 3) as results:
         numbers, pids = zip(*results, strict=True)
     assert numbers == tuple(range(n))
-    assert (os.getpid() in pids) == (n < workers._FEW)
+    assert (os.getpid() in pids) == (n < processes._FEW)
 
 
 @pytest.mark.parametrize("things", [range(1000), [*range(1, 200), -1, 1]])
