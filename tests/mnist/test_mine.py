@@ -110,6 +110,9 @@ def test_from_a_clone_to_a_first_green_commit_with_own_windows_and_the_gru(copie
     assert left == ""
     names = copied.git("ls-files").split()
     assert not [n for n in names if n.startswith(("benchmarks/", "tests/mnist/"))]
+    pages = [copied.path / name for name in names if name.endswith((".md", ".sh", "repro"))]
+    recipes = {found for p in pages for found in re.findall(r"recipes/\w+", p.read_text())}
+    assert recipes <= set(names), "what stays reads recipes that are gone"
     assert copied.text("README.md").startswith(f"# {NAME}\n")
     twice = copied.run("make", "mine", "NAME=other", ok=False)
     assert "error: this project has a name of its own already" in twice
