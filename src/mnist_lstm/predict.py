@@ -19,7 +19,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -230,7 +230,7 @@ def main() -> None:
         else:
             print(report(file, found, arguments.json), flush=True)
     if read:
-        draw(read, arguments.show)
+        draw(read, arguments.show, model.reads.scaling)
     if failed:
         raise SystemExit(1)
 
@@ -283,7 +283,9 @@ def row(file: str, found: Prediction) -> dict[str, Any]:
     return dict(zip(COLUMNS, (file, first, round(p, 6), second, round(q, 6)), strict=True))
 
 
-def draw(read: list[tuple[str, Prediction]], path: Path) -> None:
+def draw(
+    read: list[tuple[str, Prediction]], path: Path, scaling: Mapping[str, Any]
+) -> None:
     """Write a figure of what the model saw and how its belief moved to ``path``."""
     from mnist_lstm import drawing, figures  # here: Matplotlib takes a second to import
 
@@ -294,7 +296,8 @@ def draw(read: list[tuple[str, Prediction]], path: Path) -> None:
     lengths = torch.tensor([len(found.image) for _, found in read])
     titles = [printable(Path(file).name) for file, _ in read]
     classes = tuple(drawing.drawable(read[0][1].classes))
-    split = Split(images, torch.zeros_like(lengths), classes, lengths=lengths)
+    labels = torch.zeros_like(lengths)  # unknown
+    split = Split(images, labels, classes, lengths=lengths, scaling=scaling)
     figures.save_figure(figures.predictions(split, titles, p), path)
 
 
