@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 LIMITS = {
-    ("src", "stages"): 6010,
-    ("tools",): 2150,
+    ("src", "stages"): 7710,
+    ("tools",): 2410,
     ("benchmarks",): 840,
-    ("tests",): 9940,
+    ("tests",): 12010,
     ("README.md",): 140,
 }
 
@@ -32,4 +32,4 @@ def test_there_is_no_more_than_is_worth_its_lines(places):
 
 def test_no_file_outgrows_its_reader():
     sizes = lines("src", "stages", "tools", "benchmarks", "tests")
-    assert max(sizes.values()) <= 480, max(sizes, key=sizes.get)
+    assert max(sizes.values()) <= 390, max(sizes, key=sizes.get)
