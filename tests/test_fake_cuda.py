@@ -179,13 +179,14 @@ class Recorder(GraphedStep):
         super().__init__(lambda x, _: self.took.append(("step", len(x))))
         self.took = []
 
-    def _beside(self, x, y):
-        self.took.append(("warm-up", len(x)))
+    def _beside(self, batch):
+        self.took.append(("warm-up", len(batch[0])))
 
-    def _capture(self, x, y):
+    def _capture(self, batch):
+        x, *_ = batch
         self.took.append(("capture", len(x)))
         replay = functools.partial(self.took.append, ("replay", len(x)))
-        self.graphs[x.shape] = (x, y), torch.tensor(0.0), SimpleNamespace(replay=replay)
+        self.graphs[x.shape] = batch, torch.tensor(0.0), SimpleNamespace(replay=replay)
         return True
 
 

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mnist_lstm.plumbing.errors import UserError
-from trees import call
+from trees import call, params_of
 
 OLD = "mnist_lstm"
 LONGEST = 20  # letters of a name; with more, lines of comments grow too long for the linter
@@ -51,7 +51,7 @@ for, and how good it is.
 """
 TOLD = """
 {title} is yours, in one commit of {n_file} files: `import {name}` works, and no stage
-runs again. Gone: benchmarks, records, tests of MNIST's figures. MNIST is still the data.
+runs again. Gone: benchmarks, records, tests of MNIST's figures. The data stay `{data}`.
 
     make lint test                        2 to 4 minutes
     less docs/your-own.md                 your data, your model
@@ -91,7 +91,8 @@ def main() -> None:
             shutil.rmtree(Path("src", name), ignore_errors=True)
     show = ["git", "show", "--no-renames", "--name-only", "--format=", "HEAD"]
     n_file = len(call(Path(), *show).splitlines())
-    print(TOLD.format(title=title_of(name), name=name, n_file=n_file))
+    data = params_of(Path(), "HEAD")["data"]["name"]
+    print(TOLD.format(title=title_of(name), name=name, n_file=n_file, data=data))
 
 
 def refuse_name(name: str) -> None:
