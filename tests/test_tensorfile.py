@@ -68,7 +68,8 @@ def test_what_is_cut_flipped_or_foreign_is_refused_by_name(path):
 
 
 def test_nothing_in_the_project_unpickles():
+    safe = r"np\.load\(\w+, allow_pickle=False\)"
     pattern = r"pickle|(?<!safetensors\.)torch\.(load|save)\b|np\.load|joblib|shelve"
     for folder in ("src", "stages"):
         for file in Path(folder).rglob("*.py"):
-            assert not re.search(pattern, file.read_text()), file
+            assert not re.search(pattern, re.sub(safe, "", file.read_text())), file
