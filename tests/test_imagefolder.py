@@ -16,7 +16,7 @@ from mnist_lstm.data import imagefolder
 from mnist_lstm.data.decoding import MAX_PIXELS, open_picture
 from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import load_split, save_split
-from mnist_lstm.plumbing import workers
+from mnist_lstm.plumbing import processes
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import ModelParams, PrepareParams
 from pictures import drawn
@@ -147,7 +147,7 @@ def test_pictures_of_any_size_and_mode_are_scaled_on_white_and_turned(own):
 
 
 def test_several_processes_read_and_refuse_what_one_does(many, monkeypatch):
-    monkeypatch.setattr(workers, "_FEW", 0)
+    monkeypatch.setattr(processes, "_FEW", 0)
     splits, refusals = [], []
     for n_worker in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_worker: n)

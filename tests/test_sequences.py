@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_lstm.plumbing import workers
+from mnist_lstm.plumbing import processes
 from own_data import Data, problems, read, write_files, write_npz, write_ts
 
 ARCHIVE = Path(os.environ.get("DATA_MIRROR", "."), "sequences")
@@ -115,7 +115,7 @@ def test_types_of_arrays_are_read_by_their_values(folder, told):
 def test_files_have_the_order_of_people_whatever_the_system_and_processes(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(workers, "_FEW", 0)
+    monkeypatch.setattr(processes, "_FEW", 0)
     ordered = [
         (c, g, f) for c in ("1", "9", "10") for g in ("a2", "a10") for f in (5, 6, 10)
     ]
