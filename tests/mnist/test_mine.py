@@ -84,18 +84,16 @@ def copied(built, tmp_path_factory):
     project = Sandbox(folder / NAME)
     project._sign()
     give_environment(project.path)
-    (name,), data = commands[:1], [c for c in commands if "YOUR-WINDOWS" in c]
-    assert (name, len(data)) == (f"make mine NAME={NAME}", 1)
-    rest = "\n".join(commands[1:]).replace("YOUR-WINDOWS", str(folder / "windows"))
-    said += project.run("bash", "-ec", name)
+    first, *rest = commands
+    assert first == f"make mine NAME={NAME}"
+    assert "YOUR-WINDOWS" in rest[0]
+    said += project.run("bash", "-ec", first)
     project.after = project.git("rev-parse", "HEAD").strip()
-    project.output = said + project.run("bash", "-ec", activated(rest))
+    for line in rest:
+        line = line.replace("YOUR-WINDOWS", str(folder / "windows"))
+        said += project.run("bash", "-ec", f"source .venv/bin/activate\n{line}")
+    project.output = said
     return project
-
-
-def activated(commands):
-    """Return ``commands`` for an environment that has no script to activate it."""
-    return commands.replace("source .venv/bin/activate", "export PATH=$PWD/.venv/bin:$PATH")
 
 
 @pytest.mark.long
