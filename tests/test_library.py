@@ -89,8 +89,9 @@ def model(folder):
     return load(folder / "models/model.safetensors")
 
 
-def test_the_example_in_the_readme_runs_as_it_stands_there(folder, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+def test_the_example_in_the_docs_runs_as_it_stands_there(folder, monkeypatch, capsys):
+    page = Path("docs/share.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(folder)
     drawn(7).convert("RGB").save("photo.jpg")
     exec(code, {})

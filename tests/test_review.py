@@ -198,7 +198,7 @@ def test_twelve_images_at_most_are_named(project):
 def test_models_on_other_test_images_are_not_compared(project):
     write(project, "data/prepared/test.safetensors", "of another data set")
     record(project, "Other test images")
-    other = "Test accuracy is not compared: the test images are not the same."
+    other = "Test accuracy is not compared: the test examples are not the same."
     assert report(project)[0] == other
     assert compare(side([(1, 1)] * 20), side([(2, 1)] * 20)) == other
     assert compare(side([(1, 1)] * 20), side([(1, 1)] * 19)) == other
@@ -209,7 +209,7 @@ def test_figures_that_moved_are_shown_old_and_new(project, monkeypatch):
     record(project, "Other figures")
     old, new = project.git("rev-parse", "HEAD~1", "HEAD").split()
     first, *_, shown, _, _, _, _ = report(project)
-    assert "each image is predicted the same" in first
+    assert "each example is predicted the same" in first
     path = re.search(f"\\| `(.*)` \\| `{FIGURE}` \\|", shown)[1]
     assert project.text(path) == f"the first {FIGURE}"
     monkeypatch.setenv("GITHUB_REPOSITORY", "o/r")

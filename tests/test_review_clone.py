@@ -238,7 +238,7 @@ def test_the_page_shows_curves_figures_and_images_that_flipped_at_any_width(
     for name in ("confusion", "samples", "learning_curve"):
         assert f"plots/{name}.png, base" in html
         assert f"plots/{name}.png, here" in html
-    assert "Wrong images, in percent" in html
+    assert "Wrong examples, in percent" in html
     flipped = re.findall(r"<figcaption>(\d+): (\d), read as (\d), now (\d)<", html)
     assert len(flipped) == verdict.SHEET
     table = changed.table("plots/confusion.csv")

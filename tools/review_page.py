@@ -9,6 +9,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from safetensors.numpy import load
 from trees import file_of
 from verdict import TEST_IMAGES, Side, moved, sheet
 
-CHARTS = {"loss": "Loss; base dashed, here solid", "accuracy": "Wrong images, in percent"}
+CHARTS = {"loss": "Loss; base dashed, here solid", "accuracy": "Wrong examples, in percent"}
 SPLITS = {"train": "tab:blue", "heldout": "tab:orange"}
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -61,18 +62,21 @@ def page(repo: Any, base: str, text: str, old: Side, new: Side) -> str:
 
 
 def flipped_images(repo: Any, old: Side, new: Side) -> str:
-    """Return the contact sheet of test images that flipped, if DVC has the images."""
+    """Return the contact sheet of test examples that flipped, if DVC has them."""
     shown = sheet(old, new) if len(old.classes) == len(new.classes) else []
     path = Path(repo.cache.local.oid_to_path(new.outputs[TEST_IMAGES]))
     if not shown or not path.exists():
         return ""
-    images = load(path.read_bytes())["images"]
+    tensors = load(path.read_bytes())
+    x = tensors["images"] if "images" in tensors else tensors["x"]
+    if x.dtype != np.uint8:  # of sequences, three deviations either way
+        x = (255 * np.clip(x / 6 + 0.5, 0, 1)).astype(np.uint8)
     cells = []
     for i in shown:
         (actual, before), (_, after) = old.classes[i], new.classes[i]
         caption = f"{i}: {actual}, read as {before}, now {after}"
-        cells.append(picture(png(Image.fromarray(images[i])), caption))
-    return f'<h2>Test images that flipped</h2><div class="sheet">{"".join(cells)}</div>'
+        cells.append(picture(png(Image.fromarray(x[i])), caption))
+    return f'<h2>Test examples that flipped</h2><div class="sheet">{"".join(cells)}</div>'
 
 
 def curves(repo: Any, base: str) -> str:

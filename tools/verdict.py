@@ -14,7 +14,7 @@ from seeds import difference
 CLASSES = "plots/confusion.csv"  # actual and predicted class: a row a test image
 TEST_IMAGES = "data/prepared/test.safetensors"
 LONGEST = 20  # names of a list
-SHEET = 12  # test images that are named or shown
+SHEET = 12  # test examples that are named or shown
 SPLITS = {"valid": "validation", "test": "test"}
 
 Classes = list[tuple[str, str]]
@@ -120,16 +120,16 @@ def explanations(params: Params, causes: set[str], recorded: set[str]) -> Iterat
 
 
 def compare(old: Side, new: Side, causes: set[str], rows: pd.DataFrame) -> str:
-    """Compare two models on the same test images, beside what chance does between seeds."""
+    """Compare two models on the same test examples, beside what chance does by seeds."""
     if not old.classes or not new.classes:
         return f"Test accuracy is not compared: {CLASSES} is missing on one side."
     if old.outputs.get(TEST_IMAGES) != new.outputs.get(TEST_IMAGES) or (
         [actual for actual, _ in old.classes] != [actual for actual, _ in new.classes]
     ):
-        return "Test accuracy is not compared: the test images are not the same."
+        return "Test accuracy is not compared: the test examples are not the same."
     before, after = (sum(a == b for a, b in s.classes) / len(s.classes) for s in (old, new))
     if old.classes == new.classes:
-        return f"Test accuracy {after:.2%}, as before: each image is predicted the same."
+        return f"Test accuracy {after:.2%}, as before: each example is predicted the same."
     points = 100 * (after - before)
     change = f"Test accuracy {before:.2%} -> {after:.2%}, {points:+.2f} points"
     if over_seeds := compare_seeds(old, new, rows):
@@ -218,7 +218,7 @@ def mcnemar(old: Side, new: Side) -> str:
 
 
 def flipped(old: Side, new: Side) -> tuple[list[int], list[int]]:
-    """Return the test images that are newly wrong, and those that are newly right."""
+    """Return the test examples that are newly wrong, and those that are newly right."""
     pairs = zip(old.classes, new.classes, strict=True)
     right = [(a == b, a == c) for (a, b), (_, c) in pairs]
     wrong = [i for i, found in enumerate(right) if found == (True, False)]
@@ -234,7 +234,7 @@ def sheet(old: Side, new: Side) -> list[int]:
 
 
 def flips(old: Side, new: Side) -> str:
-    """Say which test images flipped, the commonest pairs of classes first; else ""."""
+    """Say which test examples flipped, the commonest pairs of classes first; else ""."""
     if len(old.classes) != len(new.classes) or old.classes == new.classes:
         return ""
     wrong, right = flipped(old, new)
