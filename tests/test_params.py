@@ -30,7 +30,7 @@ def write(tmp_path):
 def test_every_key_has_a_comment():
     leaves = [line for line in TEXT.splitlines() if line.startswith("  ")]
     assert len(leaves) == sum(map(len, DEFAULT.values()))
-    assert [line for line in leaves if "  # " not in line] == []
+    assert [line for line in leaves if " # " not in line] == []
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1e-5", "1E-5", "1.0e-05", "0.00001"])

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 import mine
 from defaults import TINY
 from mnist_lstm.plumbing.errors import UserError
 from own_data import write_images, write_windows
-from sandbox import Sandbox, create
+from sandbox import ROOT, Sandbox, create
 
 NAME = "washer"
 
@@ -69,6 +70,16 @@ def give_environment(path):
     subprocess.run("cksum <requirements.txt >.venv/installed", cwd=path, shell=True)
 
 
+def comment_params(project):
+    """Commit the comments of params.yaml, which `set_params` drops."""
+    yaml = YAML()  # keeps comments
+    text = yaml.load(ROOT / "params.yaml")
+    for section, values in YAML(typ="safe").load(project.path / "params.yaml").items():
+        text[section].update(values)
+    yaml.dump(text, project.path / "params.yaml")
+    project.commit("Comments")
+
+
 @pytest.fixture(scope="module")
 def copied(built, tmp_path_factory):
     """The project after the README's commands, but for its name and the windows' place."""
@@ -83,6 +94,7 @@ def copied(built, tmp_path_factory):
     )
     project = Sandbox(folder / NAME)
     project._sign()
+    comment_params(project)
     give_environment(project.path)
     first, *rest = commands
     assert first == f"make mine NAME={NAME}"
