@@ -17,13 +17,13 @@ from mnist_lstm.data.scaling import standardise
 from mnist_lstm.data.splits import Split, save_split
 from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.plumbing.files import replacing_folder
-from mnist_lstm.plumbing.params import Params, PrepareParams, load_params
+from mnist_lstm.plumbing.params import PrepareParams, load_params
 
 
 def main() -> None:
     """Run the stage."""
     params = load_params()
-    splits = standardise(read(params), params.prepare.missing)
+    splits = standardise(read(params.data.name, params.prepare), params.prepare.missing)
     tell_of_groups(splits)
     with replacing_folder(Path("data/prepared")) as folder:
         for name, split in splits.items():
@@ -31,20 +31,19 @@ def main() -> None:
             print(f"{name}: {told(split)}")
 
 
-def read(params: Params) -> dict[str, Split]:
+def read(name: str, params: PrepareParams) -> dict[str, Split]:
     """Return the splits; what they were drawn from is not kept, for it may be large."""
-    if params.data.name == OWN:
+    if name == OWN:
         # Half a second, and only where it is asked for.
         from mnist_lstm.data import own
 
-        train, test = own.read_splits(Path("own"), params.prepare)
-        refuse_misfits(params.prepare, train)
+        train, test = own.read_splits(Path("own"), params)
+        refuse_misfits(params, train)
         q, n_class = train.x.shape[2], len(train.classes)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
-        train, test = read_splits(params.data.name, Path("data/raw"))
-    how = params.prepare
-    splits = hold_out(train, how.valid_size, how.seed, how.valid_split)
+        train, test = read_splits(name, Path("data/raw"))
+    splits = hold_out(train, params.valid_size, params.seed, params.valid_split)
     return splits | {"test": test}
 
 
