@@ -31,34 +31,34 @@ def main() -> None:
             print(f"{name}: {told(split)}")
 
 
-def read(name: str, params: PrepareParams) -> dict[str, Split]:
+def read(name: str, prepare: PrepareParams) -> dict[str, Split]:
     """Return the splits; what they were drawn from is not kept, for it may be large."""
     if name == OWN:
         # Half a second, and only where it is asked for.
         from mnist_lstm.data import own
 
-        train, test = own.read_splits(Path("own"), params)
-        refuse_misfits(params, train)
+        train, test = own.read_splits(Path("own"), prepare)
+        refuse_misfits(prepare, train)
         q, n_class = train.x.shape[2], len(train.classes)
         print(f"to be read with model.xdim {q} and model.ydim {n_class}")
     else:
         train, test = read_splits(name, Path("data/raw"))
-    splits = hold_out(train, params.valid_size, params.seed, params.valid_split)
+    splits = hold_out(train, prepare.valid_size, prepare.seed, prepare.valid_split)
     return splits | {"test": test}
 
 
-def refuse_misfits(params: PrepareParams, train: Split) -> None:
+def refuse_misfits(prepare: PrepareParams, train: Split) -> None:
     """Refuse what is for pictures where the data are sequences, and the reverse.
 
     Raises:
         ParamsError: names it.
     """
-    if not train.is_images and params.picture != "mnist":
+    if not train.is_images and prepare.picture != "mnist":
         fits = "left at mnist: own/ holds sequences, and nothing is scaled"
-        raise ParamsError.of("prepare.picture", fits, params.picture)
-    if train.is_images and params.missing != "refuse":
+        raise ParamsError.of("prepare.picture", fits, prepare.picture)
+    if train.is_images and prepare.missing != "refuse":
         fits = "refuse: own/ holds images, in which no value is missing"
-        raise ParamsError.of("prepare.missing", fits, params.missing)
+        raise ParamsError.of("prepare.missing", fits, prepare.missing)
 
 
 def tell_of_groups(splits: dict[str, Split]) -> None:
