@@ -8,17 +8,23 @@ runs of equal ``params`` are of one kind. What was stopped goes on with the next
 
 ``results/records.csv`` names the kinds of runs that were the best of their recipe: a row
 each, by hand, with the ``params`` of the runs and the commit that has the recipe. Without
-NAME all tables are written into the pages, those of `speed.py`, too.
+NAME all tables are written into the pages, those of `speed.py`, too. ``--steps`` first
+times a training step of each model, for the last column of their table.
 """
 
 import argparse
+import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from statistics import median
+from time import process_time
 from typing import Any
 
 import pandas as pd
+import torch
 
 import pages
 import speed
@@ -28,11 +34,13 @@ from mnist_lstm.data.preparation import hold_out, read_splits
 from mnist_lstm.data.scaling import standardise
 from mnist_lstm.data.splits import Split
 from mnist_lstm.device import set_up
+from mnist_lstm.models.base import make_model
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.params import Params, check_params, parse_yaml
 from mnist_lstm.runs import (
     add,
     in_full,
+    interval,
     markdown,
     missing,
     of_kind,
@@ -41,11 +49,19 @@ from mnist_lstm.runs import (
     read,
     read_recipe,
     read_table,
+    spell,
     summary,
 )
 from mnist_lstm.training.loop import fit, start_run
 
 RUNS, RECORDS = (Path(f"benchmarks/results/{name}.csv") for name in ("runs", "records"))
+# Recipes of each model: of five epochs, and of one with `fast`'s optimizer.
+MODELS = {
+    "LSTM": ("notebook", "fast"),
+    "GRU": ("gru", "gru_fast"),
+    "Transformer": ("transformer", "transformer_fast"),
+}
+STEPS = speed.RESULTS / "models-cpu-avx512-2core.json"
 PHONE = ["recipe", "test accuracy", "95% interval", "seeds", "examples seen", "time"]
 
 
@@ -55,10 +71,16 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="files in recipes/; without them: tables")
     parser.add_argument("-S", dest="overrides", action="append", default=[])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", action="store_true", help="time a step of each model")
     arguments = parser.parse_args()
     for name in arguments.names:
         overrides = read_recipe(name) + arguments.overrides
         train_seeds(name, override(committed_params(), overrides), arguments.seeds)
+    if arguments.steps:
+        found = speed.versions() | {
+            "seconds": time_steps([five for five, _ in MODELS.values()])
+        }
+        STEPS.write_text(json.dumps(found, indent=2) + "\n")
     if not arguments.names:
         write_tables(read_table(RUNS), read_table(RECORDS))
 
@@ -94,6 +116,31 @@ def train(params: Params, splits: dict[str, Split], seed: int) -> dict[str, Any]
     return row
 
 
+def time_steps(names: Sequence[str], turns: int = 20) -> dict[str, float]:
+    """Return the median seconds of a training step of each recipe; they take turns.
+
+    Seconds of CPU time on one thread: other work on the machine takes none of them.
+    """
+    torch.set_num_threads(1)
+    epochs = {}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        params = override(committed_params(), read_recipe(name))
+        compute = set_up(params.train.device, params.train.precision, seed=0)
+        images = torch.randint(256, (params.train.batch_size * (turns + 3), 28, 28))
+        data = Split(images.byte(), torch.arange(len(images)) % 10, ()).to(compute.device)
+        run = start_run(params.model, params.train, params.augment, compute)
+        run.epoch = 1  # no evaluation before
+        epochs[name] = fit(run, data, data)
+    for turn in range(turns + 2):
+        for name, steps in epochs.items():
+            start = process_time()
+            next(steps)
+            if turn > 1:  # the first warm up
+                seconds[name].append(process_time() - start)
+    return {name: round(median(found), 4) for name, found in seconds.items()}
+
+
 def committed_params() -> Params:
     """Return params.yaml as committed, whatever experiment stands in the working tree."""
     show = ["git", "show", "HEAD:./params.yaml"]
@@ -118,14 +165,17 @@ def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
     rows = [record_row(record, runs) for record in records.itertuples()]
     standing = ~records.recipe.duplicated(keep="last")
     phone: dict[bool, list] = {True: [], False: []}  # by whether on own sequences
-    for row, params, stands in zip(rows, records.params, standing, strict=True):
+    for row, stands, words in zip(rows, standing, records.params, strict=True):
         if stands:
-            is_own = read(params)["data.name"] == OWN
-            phone[is_own].append({column: row[column] for column in PHONE})
+            params = read(words)
+            is_own = params["data.name"] == OWN
+            if is_own or params["model.name"] == "lstm":
+                phone[is_own].append({column: row[column] for column in PHONE})
             row["recipe"] = f"**{row['recipe']}**"
-    trials = trial_rows(runs[runs["split"] == "valid"], records[standing])
-    tables = {"": phone[False], ": sequences": phone[True]}
-    for mark, table in (tables | {": records": rows, ": trials": trials}).items():
+    tables = {"": phone[False], ": sequences": phone[True], ": records": rows}
+    tables[": trials"] = trial_rows(runs[runs["split"] == "valid"], records[standing])
+    tables[": models"] = model_rows(runs, records[standing])
+    for mark, table in tables.items():
         pages.update(f"benchmarks/recipes.py{mark}", markdown(table))
     speed.write_tables()
 
@@ -147,6 +197,31 @@ def record_row(record: Any, runs: pd.DataFrame) -> dict[str, Any]:
         "commit": record.commit,
         "what changed": record.change,
     }
+
+
+def model_rows(runs: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the table of the models tells, by runs on the test split in bfloat16."""
+    speeds = json.loads(STEPS.read_text())["seconds"]
+    records = dict(zip(standing.recipe, standing.params, strict=True))
+    tested = runs[(runs["split"] == "test") & runs.machine.str.endswith("bf16)")]
+    rows = []
+    for model, (five, one) in MODELS.items():
+        params = override(committed_params(), records[five].split())
+        weights = make_model(params.model).parameters()
+        row = {"model": model, "parameters": f"{sum(p.numel() for p in weights):,}"}
+        for name, told in ((five, "five epochs"), (one, "one epoch")):
+            asked = tested.params.map(in_bf16) == in_bf16(records[name])
+            accuracy = tested[asked & (tested.recipe == name)].accuracy
+            row[f"{told} (seeds)"] = f"{percent(accuracy)} ({len(accuracy)})"
+            row[f"{told}, 95% interval"] = interval(accuracy)
+        row["images/s a core"] = f"{params.train.batch_size / speeds[five]:,.0f}"
+        rows.append(row)
+    return rows
+
+
+def in_bf16(words: str) -> str:
+    """Return parameters in full, with the precision that `auto` is there."""
+    return spell(read(words) | {"train.precision": "bf16"})
 
 
 def trial_rows(trials: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any]]:
