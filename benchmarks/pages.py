@@ -7,9 +7,9 @@ PAGES = [Path(name) for name in ("README.md", "benchmarks/README.md", "benchmark
 
 def update(mark: str, text: str) -> None:
     """Put ``text`` into each page that has a place for it, between ``mark`` and its end."""
-    begin, end = f"<!-- {mark} -->\n", f"\n<!-- {mark.partition(': ')[0]}: end -->"
+    begin, end = f"<!-- {mark} -->\n", f"<!-- {mark.partition(': ')[0]}: end -->"
     for path in PAGES:
         before, found, rest = path.read_text().partition(begin)
         if found:
             _, _, after = rest.partition(end)
-            path.write_text(before + begin + text + end + after)
+            path.write_text(f"{before}{begin}{text}\n{end}{after}")
