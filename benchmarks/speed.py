@@ -38,7 +38,6 @@ from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import select_device, set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.params import ModelParams, load_params
-from mnist_lstm.runs import markdown
 from mnist_lstm.training.checkpoint import Checkpointer
 from mnist_lstm.training.loop import Row, Run, fit, start_run
 
@@ -248,6 +247,8 @@ def rows(theirs: dict, ours: dict) -> list[dict[str, str]]:
 
 def table(result: dict) -> str:
     """Return the figures as a table in Markdown, and a sentence."""
+    from mnist_lstm.runs import markdown  # pandas, which a bare machine lacks
+
     theirs, ours = result["notebook"], result["project"]
     accuracy = [f"{way['test_accuracy'][-1]:.2%}" for way in (theirs, ours)]
     pace = {k: result["images"][k] / ours[k]["median"] for k in ("train", "evaluate")}

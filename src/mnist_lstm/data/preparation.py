@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from mnist_lstm.data.datasets import OPTIONS, kind_of, sources
-from mnist_lstm.data.folders import drawn_groups
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 
@@ -117,6 +116,8 @@ def hold_out(
 
 
 def _whole_groups(train: Split, n: int, seed: int) -> list[int]:
+    from mnist_lstm.data.folders import drawn_groups  # of own data alone
+
     if not train.groups:
         fits = "random or last: the train data name no groups"
         raise ParamsError.of("prepare.valid_split", fits, "group")
