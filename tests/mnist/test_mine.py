@@ -128,15 +128,13 @@ def test_from_a_clone_to_a_first_green_commit_with_own_windows_and_the_gru(copie
     assert "error: this project has a name of its own already" in twice
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_with_own_images_committed_as_the_default_its_tests_pass_as_well(copied):
     copied.run("rm", "-r", "own/train", "own/train.dvc")
     write_images(copied.path / "own/train")
-    sizes = {"xdim": 9, "ydim": 2, "hdim": 32, "name": "gru"}
-    copied.set_params(
-        {"prepare": {"picture": "scale", "height": 12, "width": 9}, "model": sizes}
-    )
-    copied.dvc("repro")
+    sizes = "prepare.height=12 prepare.width=9 model.xdim=9 model.ydim=2 model.hdim=32"
+    words = ["prepare.picture=scale", *sizes.split()]
+    copied.dvc("exp", "run", *(part for word in words for part in ("-S", word)))
     copied.git("add", "--all")
     copied.git("add", "--force", "own/train")
     copied.git("commit", "--quiet", "--message", "Our images")
