@@ -84,6 +84,19 @@ def terminal(monkeypatch):
     return terminal
 
 
+@pytest.fixture
+def told(capsys, tmp_path):
+    """Return a function: the lines printed since, without this machine's folder."""
+    return lambda: capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty ``own/``."""
+    (tmp_path / "own").mkdir()
+    return tmp_path / "own"
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Return a function that makes a sandbox once for all workers of pytest-xdist.

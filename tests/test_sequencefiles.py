@@ -10,18 +10,6 @@ from mnist_lstm.data.csvfile import INDEX
 from own_data import Data, problems, read, write_files
 
 
-@pytest.fixture
-def told(capsys, tmp_path):
-    """Return a function: the lines printed since, without this machine's folder."""
-    return lambda: capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "own").mkdir()
-    return tmp_path / "own"
-
-
 def test_a_group_is_a_folder_for_all_files_or_for_none(folder):
     write_files(Data(0), folder, "train")
     write_files(Data(1), folder, "test")

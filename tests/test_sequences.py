@@ -14,18 +14,6 @@ from own_data import Data, problems, read, write_files, write_npz, write_ts
 ARCHIVE = Path(os.environ.get("DATA_MIRROR", "."), "sequences")
 
 
-@pytest.fixture
-def told(capsys, tmp_path):
-    """Return a function: the lines printed since, without this machine's folder."""
-    return lambda: capsys.readouterr().out.replace(f"{tmp_path}/", "").splitlines()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "own").mkdir()
-    return tmp_path / "own"
-
-
 def rows(split):
     """Return what each example is, in an order that does not depend on its place."""
     n = [split.x.shape[1]] * len(split) if split.lengths is None else split.lengths
