@@ -194,15 +194,6 @@ def test_a_repository_of_another_user_is_told_by_git_itself(mnist):
     assert "ERROR" not in output
 
 
-@pytest.mark.long
-def test_without_a_folder_for_its_log_the_status_is_dvcs(copy):
-    missing = str(copy.path / "missing")
-    copy.set_params({"train": {"lr": -1}})
-    output = copy.run("tools/repro", TMPDIR=missing, ok=False)
-    assert "warning: nothing can be written to TMPDIR" in output
-    assert "train.lr must be" in output
-
-
 def test_a_lock_that_a_dead_git_left_is_told_with_the_way_out(copy):
     (copy.path / ".git/index.lock").touch()
     output = copy.run("tools/repro", ok=False)

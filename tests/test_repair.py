@@ -48,7 +48,6 @@ LEFT = [b"", b"\0" * 99, b"\xff", b"[" * 99, b"- 1"]
 
 def test_what_a_disk_left_of_dvcs_own_files_is_put_right(copy, monkeypatch):
     monkeypatch.chdir(copy.path)
-    monkeypatch.setattr("repair.time.sleep", lambda _: None)
     whole = repair.LOCK.read_bytes()
     for left in LEFT:
         for file, mend in (
@@ -74,18 +73,6 @@ def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
         process.stdin.close()
     assert (copy.path / "dvc.lock").read_bytes() == b""
     assert "was unreadable" in copy.run(*REPAIR)
-
-
-def test_what_git_is_just_writing_is_looked_at_twice(copy, monkeypatch):
-    monkeypatch.chdir(copy.path)
-    repair.LOCK.write_bytes(b"")
-
-    def wait(seconds):
-        if seconds:  # Git, which holds no lock of DVC, is done meanwhile
-            copy.git("restore", "dvc.lock")
-
-    monkeypatch.setattr("repair.time.sleep", wait)
-    assert repair.repair_lock() == []
 
 
 def model_in_cache(project):

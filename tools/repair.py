@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,15 +83,12 @@ def repair_in_use() -> list[str]:
 
 
 def is_damaged(load: Callable[[], Any]) -> bool:
-    """Say whether ``load`` fails, and not only while Git or another DVC is writing."""
-    for wait in (0, 0.5):
-        time.sleep(wait)
-        try:
-            load()
-        except (DvcException, ValueError, Invalid):  # of neither's form, or no text
-            continue
-        return False
-    return True
+    """Say whether ``load`` fails: on another form, or on what is no text."""
+    try:
+        load()
+    except (DvcException, ValueError, Invalid):
+        return True
+    return False
 
 
 def is_running(pid: int) -> bool:
