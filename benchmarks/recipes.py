@@ -212,9 +212,9 @@ def model_rows(runs: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any
         for name, told in ((five, "five epochs"), (one, "one epoch")):
             asked = tested.params.map(in_bf16) == in_bf16(records[name])
             accuracy = tested[asked & (tested.recipe == name)].accuracy
-            row[f"{told} (seeds)"] = f"{percent(accuracy)} ({len(accuracy)})"
             # of two seeds it would be wider than what is possible
-            row[f"{told}, 95% interval"] = interval(accuracy) if len(accuracy) > 2 else "-"
+            around = interval(accuracy).rstrip("%") if len(accuracy) > 2 else "few seeds"
+            row[f"{told} (95% interval)"] = f"{accuracy.mean():.2%} ({around})"
         row["images/s a core"] = f"{params.train.batch_size / speeds[five]:,.0f}"
         rows.append(row)
     return rows
