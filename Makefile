@@ -36,7 +36,7 @@ test: .venv/installed
 
 # What takes some 8 seconds a test or more: CI runs it, too.
 long: .venv/installed
-	$(PYTEST) -m long
+	$(PYTEST) -m "long and not slow"
 
 # All stages in seconds, in a folder of their own, by the parameters in .ci/tiny: for CI.
 tiny: .venv/installed

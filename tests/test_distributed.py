@@ -181,7 +181,7 @@ def test_who_fails_is_told_in_one_line(tmp_path, does, says):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("delay", [0, 0.5, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.parametrize("delay", [0, 2])
 def test_when_dvc_dies_as_workers_start_nothing_is_trained(project, delay):
     with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
         while not (launchers := psutil.Process(dvc.pid).children()):

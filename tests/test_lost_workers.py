@@ -51,9 +51,7 @@ def end_launcher(signum):
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            *(2, end_launcher(signal.SIGINT), 4, "interrupted; the next"),
-            id="Ctrl-C",
-            marks=pytest.mark.long,
+            *(2, end_launcher(signal.SIGINT), 4, "interrupted; the next"), id="Ctrl-C"
         ),
     ],
 )

@@ -70,8 +70,8 @@ def position(output: str) -> tuple[int, int]:
     ("signum", "says"),
     [
         (signal.SIGKILL, None),
-        pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.long),
-        pytest.param(signal.SIGTERM, "terminated", marks=pytest.mark.long),
+        (signal.SIGINT, "interrupted"),
+        pytest.param(signal.SIGTERM, "terminated", marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(
@@ -103,7 +103,7 @@ def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     ("file", "old", "new", "workers"),
     [
         ("params.yaml", "lr: 0.01", "lr: 0.02", 1),
-        pytest.param("src/mnist_lstm/models/lstm.py", "(", "( ", 2, marks=pytest.mark.long),
+        ("src/mnist_lstm/models/lstm.py", "(", "( ", 2),
     ],
 )
 def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(
