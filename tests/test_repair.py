@@ -13,7 +13,7 @@ import yaml
 import repair
 from sandbox import ran
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.long  # make soak runs what is marked slow, too
 
 REPAIR = ("bash", "-c", "python tools/repair.py </dev/null")
 
@@ -116,6 +116,7 @@ def test_a_file_that_is_cut_in_dvcs_cache_is_made_anew(copy):
     assert (copy.path / "models/model.safetensors").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
     path = model_in_cache(copy)
     whole = path.read_bytes()

@@ -218,7 +218,7 @@ def test_of_two_at_once_each_ends_well_or_is_refused_by_dvc(project, finished):
     assert "up to date" in project.dvc("repro", "train")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_experiments_in_folders_of_their_own_both_end_well(project):
     project.set_params({"train": {"epochs": 1}})
     project.commit("A short training")

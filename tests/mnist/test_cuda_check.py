@@ -50,7 +50,7 @@ def start(data, *arguments, **env):
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_bare_machine_runs_every_section_and_one_that_fails_stops_no_other(data):
     """Without git, too; and without torchvision, which it needs for one section."""
     (data / "lacking").mkdir()
