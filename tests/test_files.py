@@ -62,12 +62,3 @@ def test_a_link_in_the_place_of_a_folder_is_named_and_stays(tmp_path):
     with pytest.raises(UserError, match="/raw: a symbolic link, and DVC keeps"), replacing:
         pass
     assert (tmp_path / "raw").is_symlink()
-
-
-@pytest.mark.parametrize("place", ["folder", "file/a"])
-def test_what_stands_in_the_place_of_a_file_stays_and_is_named(tmp_path, place):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").touch()
-    with pytest.raises(OSError, match=rf"{place.partition('/')[0]}'$"):
-        files.write_bytes(tmp_path / place, b"new")
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]

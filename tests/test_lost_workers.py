@@ -106,6 +106,14 @@ def test_a_worker_that_hangs_ends_the_run_in_one_line(project, whole, monkeypatc
     assert results(project) == whole
 
 
+def trains(process):
+    """Say whether a process trains; one that has just ended does not."""
+    try:
+        return "stages/train.py" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.slow
 def test_soak_of_workers_that_die(project, whole):
     """20 kills of random processes at random moments, over 1, 2 and 4 workers."""
@@ -124,8 +132,7 @@ def test_soak_of_workers_that_die(project, whole):
             with project.start("dvc", "repro", "train", own_group=True, **env) as dvc:
                 time.sleep(chance.uniform(2, 12))
                 family = psutil.Process(dvc.pid).children(recursive=True)
-                trainers = [p for p in family if "stages/train.py" in " ".join(p.cmdline())]
-                if trainers:
+                if trainers := [*filter(trains, family)]:
                     chance.choice(trainers).kill()
                     kills += 1
                 output, _ = dvc.communicate(timeout=120)

@@ -131,32 +131,6 @@ def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
     assert path.read_bytes() == whole
 
 
-def notes_of(project, stage):
-    """Return DVC's notes of the runs of ``stage``."""
-    notes = (project.path / ".dvc/cache/runs").glob("*/*/*")
-    return [path for path in notes if f"stages/{stage}.py" in path.read_text()]
-
-
-def test_a_run_of_which_dvcs_memory_is_damaged_runs_again(built, copy):
-    (run,) = notes_of(copy, "describe")
-    run.write_text(run.read_text().partition("outs:")[0])
-    (copy.path / "dvc.lock").unlink()
-    output = copy.run("tools/repro")
-    assert "ERROR: failed to reproduce 'describe': " in output
-    assert f"{run} was damaged; it is gone, and what made it runs again" in output
-    assert ran(output) == ["describe"]
-    assert (copy.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
-
-
-def test_a_note_of_a_run_that_is_gone_leaves_no_folder(copy):
-    (run,) = notes_of(copy, "describe")
-    run.unlink()
-    cache = copy.path / ".dvc/cache"
-    (said,) = repair.repair_cache(cache / "files/md5", cache / "runs")
-    assert said.startswith(f"{run.parent} was damaged")
-    assert not run.parent.exists()
-
-
 def in_use(project, process):
     """Note, as DVC does, that ``process`` writes a figure; change what it is made from."""
     info = {"pid": process.pid, "cmd": "dvc repro"}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from playwright.sync_api import sync_playwright
 
@@ -186,19 +185,6 @@ def test_no_make_that_a_recipe_runs_expands_the_name(project):
 def test_a_folder_without_history_is_one_line(tmp_path):
     with pytest.raises(SystemExit, match="error: fatal: not a git repository"):
         trees.find_commit(tmp_path, "main")
-
-
-@pytest.mark.parametrize(
-    ("file", "side"), [("dvc.lock", "workspace"), ("params.yaml", "base")]
-)
-def test_a_conflict_that_is_left_is_dvcs_error(project, file, side):
-    before = project.text(file)
-    write(project, file, f"<<<<<<< ours\n{before}")
-    if side == "base":
-        project.commit("A conflict")
-        write(project, file, before)
-    with pytest.raises(DvcException):
-        report(project, "HEAD")
 
 
 def test_a_partial_clone_fetches_what_it_lacks(project, tmp_path):

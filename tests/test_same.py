@@ -22,10 +22,10 @@ def project(copy, monkeypatch):
     return copy
 
 
-def edit(project, old, new):
-    text = project.text(EVALUATION)
+def edit(project, old, new, file=EVALUATION):
+    text = project.text(file)
     assert old in text
-    (project.path / EVALUATION).write_text(text.replace(old, new))
+    (project.path / file).write_text(text.replace(old, new))
 
 
 def test_a_comment_is_recorded_without_a_run(project, capsys):
@@ -58,6 +58,15 @@ def test_an_edit_that_moves_an_output_is_refused_with_its_names(project):
     with pytest.raises(UserError, match=r"plain: not the same: .*metrics/evaluate.json"):
         same.main()
     assert project.text("dvc.lock") == lock
+
+
+def test_an_edit_that_only_own_sequences_meet_is_refused_too(project, monkeypatch):
+    small = same.SEQUENCES | {"train": same.SMALL["train"] | {"epochs": 1}}
+    monkeypatch.setattr(same, "RUNS", {"own sequences": small})
+    (project.path / "own/test/dark").mkdir(parents=True)  # the user's: in no one's way
+    edit(project, "(squares / n)", "(squares / n + 1)", "src/mnist_lstm/data/scaling.py")
+    with pytest.raises(UserError, match=r"own sequences: not the same: .*data/prepared"):
+        same.main()
 
 
 def test_other_parameters_and_other_outputs_are_refused_at_once(project):

@@ -20,17 +20,12 @@ from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.rwlock import SCHEMA
-from dvc.stage.cache import _get_cache_hash
 from dvc.utils import strictyaml
-from dvc.utils.serialize import load_yaml
 from voluptuous import Invalid
 
 LOCK = Path("dvc.lock")
 IN_USE = Path(".dvc/tmp/rwlock")
-# DVC itself fails, or a stage says what is wrong with what another wrote.
-SUSPECT = (
-    r"^ERROR: failed to reproduce '\w+': (?!failed to run)|^error: (data|models|plots)/"
-)
+SUSPECT = r"^error: (data|models|plots)/"  # a stage, of what another wrote
 
 
 def main() -> int:
@@ -42,7 +37,7 @@ def main() -> int:
             said = [*repair_lock(), *repair_in_use()]
             cache = Path(repo.cache.local.path)
             if suspect or has_cut(cache):
-                said += repair_cache(cache, Path(repo.stage_cache.cache_dir))
+                said += repair_cache(cache)
     except (DvcException, FileNotFoundError):  # another is at work; or DVC itself will say
         return 1
     print("".join(f"{line}\n" for line in said), end="", flush=True)
@@ -109,20 +104,17 @@ def has_cut(cache: Path) -> bool:
     return any(path.exists() and path.stat().st_size != size for path, size in stored)
 
 
-def repair_cache(cache: Path, runs: Path) -> list[str]:
+def repair_cache(cache: Path) -> list[str]:
     """Remove what is damaged: DVC takes it for whole, and puts it in the place of what is.
 
-    A file bears the hash of its content as its name, and so does DVC's note of a run.
+    A file bears the hash of its content as its name.
     """
     damaged = [path for path in cache.glob("??/*") if not is_stored_whole(path)]
-    damaged += [path for path in runs.glob("??/*/*") if not is_run_whole(path)]
     for path in damaged:
         path.unlink()
-    empty = [path for path in runs.glob("??/*") if not any(path.iterdir())]
-    for path in empty:  # DVC fails on these, too
-        path.rmdir()
-    gone = "was damaged; it is gone, and what made it runs again"
-    return [f"{path} {gone}" for path in damaged or empty]
+    return [
+        f"{path} was damaged; it is gone, and what made it runs again" for path in damaged
+    ]
 
 
 def is_stored_whole(path: Path) -> bool:
@@ -130,14 +122,6 @@ def is_stored_whole(path: Path) -> bool:
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     return path.parent.name + path.name.removesuffix(".dir") == md5
-
-
-def is_run_whole(path: Path) -> bool:
-    """Say whether DVC's note of a run is what DVC wrote."""
-    try:
-        return _get_cache_hash(load_yaml(path)) == path.name
-    except DvcException:
-        return False
 
 
 def set_aside(path: Path) -> None:
