@@ -1,7 +1,9 @@
 """Every model in models/: what the rest of the project asks of one."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import onnxruntime
 import pytest
@@ -145,6 +147,17 @@ def test_a_name_that_is_no_file_is_refused_with_those_that_are():
         "model.name must be a file in src/mnist_lstm/models (gru, lstm, transformer), "
         "got 'grru'"
     )
+
+
+@pytest.mark.parametrize(("n", "found"), [(0, "none"), (2, "A, B")])
+def test_a_file_defines_one_model(monkeypatch, n, found):
+    module = ModuleType("mnist_lstm.models.mine")
+    for name in "AB"[:n]:
+        made = type(name, (base.Model,), {"__module__": module.__name__})
+        setattr(module, name, made)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(UserError, match=rf"/mine.py: expected .* of Model, found {found}$"):
+        make_model(small("lstm").model_copy(update={"name": "mine"}))
 
 
 def test_heads_must_share_the_width():

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 LIMITS = {
-    ("src", "stages"): 7710,
+    ("src", "stages"): 7715,
     ("tools",): 2415,
     ("benchmarks",): 895,
-    ("tests",): 11960,
+    ("tests",): 11975,
     ("README.md",): 140,
 }
 

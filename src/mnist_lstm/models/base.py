@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import ModelParams
 
 
@@ -78,16 +79,24 @@ def last_step(out: Tensor, lengths: Tensor | None) -> Tensor:
 
 
 def make_model(params: ModelParams, precision: str = "fp32") -> Model:
-    """Return a new model of the class in the file ``params.name`` of this folder."""
+    """Return a new model of the class in the file ``params.name`` of this folder.
+
+    Raises:
+        UserError: there is no such class in it, or several.
+    """
     module = importlib.import_module(f"mnist_lstm.models.{params.name}")
-    (found,) = (
+    found = [
         value
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Model)
         and value.__module__ == module.__name__
-    )
-    return found(params, precision)
+    ]
+    if len(found) != 1:
+        names = ", ".join(value.__name__ for value in found) or "none"
+        file = f"src/mnist_lstm/models/{params.name}.py"
+        raise UserError(f"{file}: expected one subclass of Model, found {names}")
+    return found[0](params, precision)
 
 
 @torch.no_grad()
