@@ -14,13 +14,14 @@ LIMITS = {
     ("benchmarks",): 895,
     ("tests",): 11975,
     ("README.md",): 140,
+    ("dvc.yaml",): 165,
 }
 
 
 def lines(*places):
     """Return how many lines of code, or of the README, each tracked file has."""
     listed = subprocess.run(["git", "ls-files", *places], capture_output=True, text=True)
-    code = (".py", ".jinja", "tools/repro", "README.md" if "README.md" in places else ".py")
+    code = (".py", ".jinja", "tools/repro", *(place for place in places if "." in place))
     files = [file for file in listed.stdout.split() if file.endswith(code)]
     return {file: len(Path(file).read_text().splitlines()) for file in files}
 
