@@ -3,20 +3,16 @@
 import io
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from defaults import DEFAULT, DIGITS, model_params
+from defaults import DIGITS, model_params
 from mnist_lstm.data.splits import to_input
 from mnist_lstm.export import page
 from mnist_lstm.models.base import make_model
-from mnist_lstm.models.lstm import LSTMClassifier
-from mnist_lstm.plumbing.params import ModelParams
 from webpage import (
     SOURCE,
     assert_reads_alike,
@@ -37,40 +33,36 @@ def test_it_reads_200_images_as_pytorch_does(tab, built):
     assert_reads_alike(tab, *load(built))
 
 
-def test_a_model_of_default_size_is_read_as_by_pytorch(show, built, tmp_path):
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_a_model_of_default_size_is_read_as_by_pytorch(show, built, tmp_path, name):
     torch.manual_seed(0)
-    model = LSTMClassifier(model_params()).eval()
+    model = make_model(model_params(name=name)).eval()
     with torch.no_grad():
         for values in model.parameters():
             values.mul_(3)  # as large as those of a trained one
-    _, images = load(built, n=40)
-    data = data_of(exported(built))
-    data["weights"] = page.encode_weights(model, to_input(images))
-    assert data["weights"]["type"] == "float16"
-    data["model"] = {"name": "lstm", "hdim": 256, "n_layer": 2, "xdim": 28, "ydim": 10}
-    assert_reads_alike(show(write_page(tmp_path, data)), model, images)
+    path = write_page(tmp_path, data_of(exported(built)), model, called=model.called)
+    assert_reads_alike(show(path), model, load(built, n=40)[1])
 
 
 def test_where_float16_does_not_suffice_weights_are_float32(show, built, tmp_path):
     model, images = load(built)
     with torch.no_grad():
         model.lin.weight.mul_(30)
-    data = data_of(exported(built))
-    data["weights"] = page.encode_weights(model, to_input(images))
-    assert data["weights"]["type"] == "float32"
-    found = read_by_page(show(write_page(tmp_path, data)), images)
+    weights = page.encode_weights(model, to_input(images))
+    assert weights["type"] == "float32"
+    path = write_page(tmp_path, data_of(exported(built)), weights=weights)
     with torch.inference_mode():
         expected = model.read(to_input(images))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        read_by_page(show(path), images), expected, rtol=0, atol=1e-3
+    )
 
 
 def test_the_reading_is_stepped_dragged_played_and_paused(tab, built):
     model, _ = load(built)
     with torch.inference_mode():
-        x = to_input(torch.from_numpy(seen(tab).astype(np.uint8))[None])
-        p = model.read(x).softmax(2)[0]
+        p = model.read(to_input(torch.from_numpy(seen(tab))[None])).softmax(2)[0]
     assert row(tab) == 28
-    assert tab.is_disabled("#on")
     tab.click("#back")
     assert row(tab) == 27
     box = tab.locator("#row").bounding_box()
@@ -79,17 +71,10 @@ def test_the_reading_is_stepped_dragged_played_and_paused(tab, built):
     shares = tab.locator("#bars .share").all_inner_texts()
     expected = [f"{100 * v:.1f}%" for v in p[row(tab) - 1].tolist()]
     assert sum(a == b for a, b in zip(shares, expected, strict=True)) >= 9  # rounding
-    scan = tab.evaluate("getComputedStyle(document.querySelector('.scan')).top")
-    height = tab.locator("#seen").bounding_box()["height"]
-    assert float(scan.removesuffix("px")) == pytest.approx(
-        height * row(tab) / 28 - 2, abs=1.5
-    )
     before = row(tab)
     tab.click("#play")
-    assert tab.get_attribute("#play", "aria-label") == "Pause"
     wait(tab, f"app.reading.row > {before}")
     tab.click("#play")
-    assert tab.get_attribute("#play", "aria-label") == "Play"
     paused = row(tab)
     tab.wait_for_timeout(300)
     assert row(tab) == paused < 28
@@ -114,13 +99,10 @@ def test_test_images_are_read_as_they_are_and_mistakes_are_the_most_confident(ta
     for kind in ("examples", "mistakes"):
         for i, example in enumerate(data[kind]):
             tab.locator(f"#{kind} button").nth(i).click()
-            image = torch.from_numpy(seen(tab).astype(np.uint8))
-            assert page.encode_image(image) == example["pixels"]
+            assert page.encode_image(torch.from_numpy(seen(tab))) == example["pixels"]
             assert tab.text_content("#glyph") == str(example["predicted"])
-            assert tab.locator("[aria-pressed=true]").count() == 1
     accuracy = json.loads(built.text("metrics/evaluate.json"))["test"]["accuracy"]
     assert tab.inner_text("#accuracy") == f"{100 * accuracy:.2f}%"
-    assert tab.inner_text("#parameters") == "3,114"
     table = built.table("data/predictions.csv")
     wrong = table[table.actual != table.predicted]
     wrong = wrong.sort_values("probability", ascending=False, kind="stable")[:10]
@@ -143,11 +125,8 @@ def test_it_fits_every_width(show, built, scheme):
             assert box["x"] >= 0, (width, control)
             assert box["x"] + box["width"] <= width, (width, control)
             assert box["height"] >= 40, (width, control)
-    ground, ink = tab.evaluate("""() => {
-        const { backgroundColor, color } = getComputedStyle(document.body);
-        return [backgroundColor, color].map((rgb) => Number(rgb.match(/\\d+/)[0]));
-    }""")
-    assert (ground > ink) == (scheme == "light")
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(re.search(r"\d+", ground)[0]) > 128) == (scheme == "light")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -195,83 +174,52 @@ def test_the_border_tells_whether_images_are_light_on_dark(built):
     _, images = load(built)
     assert page.is_dark(images)
     assert not page.is_dark(255 - images)
-    framed = torch.full((3, 12, 5), 200, dtype=torch.uint8)
-    framed[:, 1:-1, 1:-1] = 0
-    assert not page.is_dark(framed)
     assert data_of(exported(built))["dark"] is True
 
 
 def test_a_hundred_classes_with_long_names_fit(show, built, tmp_path):
-    model = LSTMClassifier(ModelParams(**DEFAULT["model"] | {"hdim": 16, "ydim": 100}))
+    model = make_model(model_params(hdim=16, ydim=100))
     names = [f"</script><img src=x onerror=alert(1)> & {i}" for i in range(100)]
     path = write_page(tmp_path, data_of(exported(built)), model, classes=names)
     tab = show(path, viewport={"width": 320, "height": 800})
     draw(tab, 3)
     assert not scrolls(tab)
-    assert tab.locator("#bars li").count() == 10
     assert tab.locator("img").count() == 0
-    x = to_input(torch.from_numpy(seen(tab).astype(np.uint8))[None])
+    x = to_input(torch.from_numpy(seen(tab))[None])
     with torch.inference_mode():
         best = page.round_to_float16(model)(x).argmax()
-    assert tab.locator("#bars li .name").first.inner_text() == names[best]
+    shown = tab.locator("#bars li .name").all_inner_texts()
+    assert (len(shown), shown[0]) == (10, names[best])
 
 
 @pytest.mark.parametrize(
     ("picture", "names", "words", "others"),
     [
         ("mnist", DIGITS, ("cropped", "a 3 and an 8", "Draw a digit"), ("with the paper",)),
-        ("mnist", "ABCDEFGHIJ", ("cropped", "Draw a picture"), ("a 3 and", "Draw a digit")),
         ("scale", "ABCDEFGHIJ", ("with the paper",), ("cropped", "MNIST", "Draw a digit")),
     ],
 )
 def test_its_words_are_those_of_the_data(
     show, built, tmp_path, picture, names, words, others
 ):
-    data = data_of(exported(built)) | {"classes": list(names), "picture": picture}
-    tab = show(write_page(tmp_path, data))
+    changes = {"classes": list(names), "picture": picture}
+    tab = show(write_page(tmp_path, data_of(exported(built)), **changes))
     text = " ".join(f"{tab.title()} {tab.inner_text('body')}".split())
     assert [word for word in words if word not in text] == []
     assert [word for word in others if word in text] == []
 
 
-def test_a_page_that_is_not_put_together_says_so(show):
-    tab = show((SOURCE / "index.html").resolve())
-    assert "`dvc repro` makes models/page.html" in tab.inner_text("#notice")
+BLOCKED = """(ask) => new Promise((done) => {
+    addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
+    if (ask === "connect-src") fetch("http://127.0.0.1:9/").then(done, () => {});
+    else new Image().src = "http://127.0.0.1:9/image.png";
+})"""
 
 
-def test_no_request_can_leave_it(browser, built):
+@pytest.mark.parametrize("ask", ["connect-src", "img-src"])
+def test_no_request_can_leave_it(browser, built, ask):
     """The page's own policy forbids it, whatever a script might ask for."""
-    asked = []
-
-    class Server(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-    with HTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        with browser.new_context() as context:
-            tab = context.new_page()
-            ask = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 1, () => 0)"
-            image = "(url) => { new Image().src = url; }"
-            tab.goto(exported(built).as_uri())
-            assert tab.evaluate(ask, f"{address}/fetch") == 0
-            tab.evaluate(image, f"{address}/image.png")
-            tab.wait_for_timeout(200)
-            assert asked == []
-            tab.goto(f"{address}/other")  # where none forbids it
-            assert tab.evaluate(ask, f"{address}/fetch") == 1
-        server.shutdown()
-    assert [path for path in asked if path != "/favicon.ico"] == ["/other", "/fetch"]
-
-
-def test_a_gru_is_read_as_by_pytorch(show, built, tmp_path):
-    torch.manual_seed(0)
-    model = make_model(model_params(name="gru", hdim=32, n_layer=2)).eval()
-    with torch.no_grad():
-        for values in model.parameters():
-            values.mul_(3)  # as large as those of a trained one
-    _, images = load(built, n=40)
-    path = write_page(tmp_path, data_of(exported(built)), model, called=model.called)
-    assert_reads_alike(show(path), model, images)
+    with browser.new_context() as context:
+        tab = context.new_page()
+        tab.goto(exported(built).as_uri())
+        assert tab.evaluate(BLOCKED, ask) == ask

@@ -88,9 +88,14 @@ def assert_reads_alike(tab, model, images):
 
 
 def seen(tab):
-    """Return the image that the page reads, integers [L x Q], if there is one."""
+    """Return the image that the page reads, uint8 [L x Q], if there is one."""
     values = tab.evaluate("app.reading.image && [...app.reading.image]")
-    return None if values is None else np.array(values).reshape(28, 28)
+    return None if values is None else np.array(values, np.uint8).reshape(28, 28)
+
+
+def apart(one, other):
+    """Return by how many greys two images differ in the mean."""
+    return np.abs(one.astype(int) - np.asarray(other).astype(int)).mean()
 
 
 def row(tab):
