@@ -5,22 +5,16 @@ import torch
 
 from defaults import model_params
 from mnist_lstm import evaluation
-from mnist_lstm.data.splits import Split
 from mnist_lstm.models.lstm import LSTMClassifier
 
-LOGITS = torch.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
-FOUR = Split(torch.zeros(4, 1, 1).byte(), torch.tensor([0, 2, 1, 0]), tuple("abc"))
+LOGITS = torch.tensor([[2.0, 0, 0], [0, 0, 3], [0, 1, 0], [0, 1, 0]])
 
 
 def test_score_is_the_share_that_is_right_and_the_mean_cross_entropy():
-    score = evaluation.score(LOGITS, FOUR.labels)
+    score = evaluation.score(LOGITS, torch.tensor([0, 2, 1, 0]))
     assert score.accuracy == 0.75
-    chances = [
-        math.exp(2) / (math.exp(2) + 2),
-        math.exp(3) / (math.exp(3) + 2),
-        math.e / (math.e + 2),
-        1 / (math.e + 2),
-    ]
+    e = math.e
+    chances = e**2 / (e**2 + 2), e**3 / (e**3 + 2), e / (e + 2), 1 / (e + 2)
     assert score.loss == pytest.approx(-sum(map(math.log, chances)) / 4)
 
 
@@ -30,6 +24,4 @@ def test_logits_come_in_the_order_of_the_images(split):
     big = split.take(torch.arange(600) % 60)  # more than a batch
     logits = evaluation.compute_logits(model, big)
     alone = evaluation.compute_logits(model, split.take(torch.tensor([17])))
-    torch.testing.assert_close(logits[17], alone[0])
     torch.testing.assert_close(logits[557], alone[0])
-    assert not logits.requires_grad

@@ -1,5 +1,6 @@
 """What a notebook or a server imports leaves its process as it was."""
 
+import importlib
 import io
 import os
 import re
@@ -99,12 +100,13 @@ def test_the_example_in_the_docs_runs_as_it_stands_there(folder, monkeypatch, ca
 
 
 def test_a_picture_is_a_path_bytes_an_image_or_an_array(model, tmp_path):
-    picture = drawn(3)
+    picture, exif = drawn(3), Image.Exif()
     picture.save(tmp_path / "3.png")
-    rgba = picture.convert("RGBA")
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    lying = Image.open(io.BytesIO(encoded(picture.rotate(90), exif=exif)))
     pictures = [str(tmp_path / "3.png"), tmp_path / "3.png", encoded(picture), picture]
-    pictures += [np.asarray(kind) for kind in (picture, picture.convert("RGB"), rgba)]
-    first, *others = predict(model, pictures)
+    pictures += [np.asarray(picture.convert(mode)) for mode in ("L", "RGB", "RGBA")]
+    first, *others = predict(model, [*pictures, lying])
     assert first.image.shape == (28, 28)
     assert first.probabilities.shape == (28, 10)
     assert first.probability == first.probabilities[-1].max()
@@ -114,19 +116,7 @@ def test_a_picture_is_a_path_bytes_an_image_or_an_array(model, tmp_path):
         assert other.probability == first.probability
     with warnings.catch_warnings(action="error"):
         torch.from_numpy(first.image)  # it can be written to
-
-
-def test_a_photo_that_lies_on_its_side_is_turned_and_left_as_it_is(model):
-    lying = drawn(7).rotate(90)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees
-    data = io.BytesIO()
-    lying.save(data, "PNG", exif=exif)
-    picture = Image.open(data)
-    found = predict(model, picture)
-    assert (found.image == predict(model, data.getvalue()).image).all()
-    assert (found.image == predict(model, drawn(7)).image).all()
-    assert picture.getexif()[0x0112] == 6
+    assert lying.getexif()[0x0112] == 6  # left as it is
 
 
 @pytest.mark.parametrize(
@@ -134,10 +124,8 @@ def test_a_photo_that_lies_on_its_side_is_turned_and_left_as_it_is(model):
     [
         ("absent.png", "No such file"),
         (b"", "an empty file"),
-        (Image.new("L", (0, 5)), "a picture without pixels"),
         (np.zeros((0, 5), np.uint8), "a picture without pixels"),
-        (np.zeros(5, np.uint8), r"an array uint8 \[5\], expected uint8 \[H x W\], "),
-        (np.zeros((5, 5)), r"an array float64 \[5, 5\], expected uint8 "),
+        (np.zeros((5, 5)), r"an array float64 \[5, 5\], expected uint8 \[H x W\], "),
         ([encoded(drawn(3)), "absent.png"], r"pictures\[1\]: No such file"),
     ],
 )
@@ -146,33 +134,28 @@ def test_what_cannot_be_read_is_a_picture_error(model, picture, line):
         predict(model, picture)
 
 
-@pytest.mark.parametrize("thing", [3, None, torch.zeros(9, 9), io.BytesIO(b"x")])
-def test_what_is_no_picture_is_a_type_error(model, thing):
+def test_what_is_no_picture_is_a_type_error(model):
     with pytest.raises(TypeError, match="a picture is a path, bytes, a Pillow image or"):
-        predict(model, thing)
+        predict(model, torch.zeros(9, 9))
 
 
 def test_threads_read_the_same_and_leave_the_warnings_as_they_were(model):
-    data = encoded(drawn(3))
+    """What two threads turn off, and on again in the wrong order."""
+    before, good, bad = list(warnings.filters), encoded(drawn(3)), b"no picture"
 
-    def refuse(_):
-        with pytest.raises(PictureError):
-            predict(model, b"no picture")
+    def read(data):
+        try:
+            return predict(model, data).probability
+        except PictureError:
+            return None
 
-    before = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: predict(model, data).probability, range(16)))
-        for _ in range(5):  # what two threads turn off, and on again in the wrong order
-            list(pool.map(refuse, range(500)))
+        for _ in range(5):
+            found = list(pool.map(read, [good, good, *[bad] * 500]))
             assert warnings.filters == before
-    assert len(found) == 1
+    assert found == [*[read(good)] * 2, *[None] * 500]
 
 
 def test_the_module_predict_does_not_hide_the_function():
-    from mnist_lstm.predict import main
-
-    assert callable(main)
-    assert callable(mnist_lstm.predict)
+    importlib.import_module("mnist_lstm.predict")
     assert mnist_lstm.predict is predict
-    with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        mnist_lstm.nope  # noqa: B018
