@@ -36,36 +36,28 @@ def main() -> None:
         split = load_split(path, params.model, compute.device)
         logits = compute_logits(model, split)
         metrics[name] = score(logits, split.labels)._asdict()
-        by_class[name] = accuracy_by_class(logits, split)
+        table = predictions(logits, split)
+        by_class[name] = (table.actual == table.predicted).groupby(table.actual).mean()
         print("{:6}loss {loss:.4f}  accuracy {accuracy:.4f}".format(name, **metrics[name]))
-        if name == "test":
-            write_predictions(logits, split)
+    # The last is the test split. A class without examples in a split has no accuracy there.
+    write_csv(Path("plots/confusion.csv"), table[["actual", "predicted"]])
+    write_csv(Path("data/predictions.csv"), table)
     write_json(Path("metrics/evaluate.json"), metrics)
-    table = (
-        pd.DataFrame(by_class, index=list(split.classes)).rename_axis("class").reset_index()
-    )
-    write_csv(Path("plots/accuracy_by_class.csv"), table)
+    accuracies = pd.DataFrame(by_class, index=list(split.classes))
+    accuracies = accuracies.rename_axis("class").reset_index()
+    write_csv(Path("plots/accuracy_by_class.csv"), accuracies)
 
 
-def accuracy_by_class(logits: Tensor, split: Split) -> pd.Series:
-    """Return the accuracy on each class that has examples, by its name."""
-    correct = pd.Series((logits.argmax(1) == split.labels).cpu().numpy())
-    return correct.groupby(split.names(split.labels)).mean()
-
-
-def write_predictions(logits: Tensor, split: Split) -> None:
-    """Write a row an example: its class, the predicted one, and that one's probability."""
+def predictions(logits: Tensor, split: Split) -> pd.DataFrame:
+    """Return a row an example: its class, the predicted one, and that one's probability."""
     predicted = logits.argmax(1)  # as the accuracy has it, where two are as likely
     probability = logits.softmax(1).gather(1, predicted.unsqueeze(1)).squeeze(1)
-    classes = pd.DataFrame(
+    return pd.DataFrame(
         {
             "actual": split.names(split.labels),
             "predicted": split.names(predicted),
+            "probability": probability.tolist(),
         }
-    )
-    write_csv(Path("plots/confusion.csv"), classes)
-    write_csv(
-        Path("data/predictions.csv"), classes.assign(probability=probability.tolist())
     )
 
 

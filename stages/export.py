@@ -17,7 +17,7 @@ import torch
 
 from mnist_lstm.data.splits import Split, load_split, split_paths, to_input
 from mnist_lstm.export import page
-from mnist_lstm.export.card import Facts, model_card
+from mnist_lstm.export.card import model_card
 from mnist_lstm.export.onnx_file import save_onnx
 from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model
@@ -42,33 +42,16 @@ def main() -> None:
     test = splits["test"]
     table = read_predictions(Path("data/predictions.csv"), test.names(test.labels))
     model = load_model(MODELS / "model.safetensors", params.model)
-    steps = [n for split in splits.values() for n in split.steps()]
-    facts = Facts(
-        data=params.data.name,
-        model=params.model,
-        called=model.called,
-        is_lstm=model.is_lstm,
-        kept=model.kept,
-        train=params.train,
-        augment=params.augment,
-        picture=test.picture,
-        n_parameter=sum(values.numel() for values in model.parameters()),
-        shape=(model.reads.length, test.x.shape[2]),
-        classes=test.classes,
-        n_image={name: len(split) for name, split in splits.items()},
-        metrics=json.loads(Path("metrics/evaluate.json").read_text()),
-        predictions=table,
-        steps=None if test.is_images else (min(steps), max(steps)),
-        scaling=test.scaling,
-    )
-    data = page_data(model, splits["train"], test, table, facts)
+    metrics = json.loads(Path("metrics/evaluate.json").read_text())
+    data = page_data(model, splits["train"], test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(PAGE, data))
     save_onnx(model, MODELS / "model.onnx")
-    write_bytes(MODELS / "README.md", model_card(facts).encode())
+    card = model_card(params, model, splits, metrics, table)
+    write_bytes(MODELS / "README.md", card.encode())
 
 
 def page_data(
-    model: Model, train: Split, test: Split, table: pd.DataFrame, facts: Facts
+    model: Model, train: Split, test: Split, table: pd.DataFrame, accuracy: float
 ) -> dict:
     """Return all that the page knows: the model, its accuracy, and examples to click."""
     numbers = {name: number for number, name in enumerate(test.classes)}
@@ -84,7 +67,7 @@ def page_data(
     live = (PAGE / f"{model.params.name}.js").exists() and test.is_images
     sizes = model.params.model_dump(include={"name", "hdim", "n_layer", "xdim", "ydim"})
     data = {
-        "accuracy": facts.metrics["test"]["accuracy"],
+        "accuracy": accuracy,
         "called": model.called,
         "classes": test.classes,
         "dark": test.is_images and page.is_dark(train.x),
@@ -95,14 +78,13 @@ def page_data(
         "n_test": len(test),
         "n_wrong": len(wrong),
         "picture": test.picture,
-        "parameters": facts.n_parameter,
+        "parameters": sum(values.numel() for values in model.parameters()),
         "width": width,
     }
     if not test.is_images:
         data["sequences"] = {"features": test.scaling.get("features")}
     if live:
-        checked = to_input(test.x[:N_CHECKED])
-        data["weights"] = page.encode_weights(model, checked)
+        data["weights"] = page.encode_weights(model, to_input(test.x[:N_CHECKED]))
     return data
 
 

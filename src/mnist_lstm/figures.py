@@ -38,13 +38,8 @@ def samples(split: Split, table: pd.DataFrame) -> Figure:
 
     ``table`` has M rows with ``actual`` and ``predicted``.
     """
-    examples = Examples(split)
-    titles = [
-        (f"Pred:{row.predicted}", f"Label:{row.actual}", row.predicted == row.actual)
-        for row in table.itertuples()
-    ]
-    title = f"Test {examples.thing}s: prediction and label"
-    return _grid(examples, titles, title, fontsize=12)
+    above = [f"Pred:{name}" for name in table.predicted]
+    return _grid(split, table, above, "prediction and label", fontsize=12)
 
 
 @_own_style
@@ -53,13 +48,9 @@ def mistakes(split: Split, table: pd.DataFrame) -> Figure:
 
     ``table`` has M rows, or none, with ``actual``, ``predicted`` and ``probability``.
     """
-    examples = Examples(split)
-    titles = [
-        (f"Pred:{row.predicted} ({row.probability:.1%})", f"Label:{row.actual}", False)
-        for row in table.itertuples()
-    ]
-    what = "the most confident mistakes" if titles else "no mistakes"
-    return _grid(examples, titles, f"Test {examples.thing}s: {what}", fontsize=9)
+    above = [f"Pred:{row.predicted} ({row.probability:.1%})" for row in table.itertuples()]
+    what = "the most confident mistakes" if above else "no mistakes"
+    return _grid(split, table, above, what, fontsize=9)
 
 
 @_own_style
@@ -138,54 +129,39 @@ def reading(split: Split, probabilities: Tensor, reader: str = "the LSTM") -> Fi
     Of many classes, those that were the most probable after some row are shown.
     ``probabilities`` are float [M x L x classes].
     """
-    examples = Examples(split)
-    p = [p[:n] for p, n in zip(probabilities, split.steps(), strict=True)]
-    best = split.names(torch.stack([p[-1].argmax() for p in p]))
-    titles = [
-        (f"Label:{name}", f"Pred:{found}")
-        for name, found in zip(split.names(split.labels), best, strict=True)
-    ]
-    mind = f"When does {reader} make up its mind?"
-    title = f"{mind} Class probabilities as {examples.step}s are read"
-    return _readings(examples, titles, p, split.classes, title)
+    titles = [f"Label:{name}" for name in split.names(split.labels)]
+    title = f"When does {reader} make up its mind? Class probabilities as {{}}s are read"
+    return _readings(split, probabilities, titles, "Pred:{}", title)
 
 
 @_own_style
 def predictions(split: Split, files: Sequence[str], probabilities: Tensor) -> Figure:
     """Draw what the model saw of files, as :func:`reading`, under their names."""
-    examples = Examples(split)
-    p = [p[:n] for p, n in zip(probabilities, split.steps(), strict=True)]
-    titles = [
-        (label(file, 16), f"{split.classes[p[-1].argmax()]} {p[-1].max():.0%}")
-        for file, p in zip(files, p, strict=True)
-    ]
-    title = f"What the model saw, and what it believed after each {examples.step}"
-    return _readings(examples, titles, p, split.classes, title)
+    titles = [label(file, 16) for file in files]
+    title = "What the model saw, and what it believed after each {}"
+    return _readings(split, probabilities, titles, "{} {:.0%}", title)
 
 
 def _readings(
-    examples: Examples,
-    titles: list[tuple[str, str]],
-    probabilities: list[Tensor],
-    classes: Sequence[str],
-    title: str,
+    split: Split, probabilities: Tensor, titles: list[str], answer: str, title: str
 ) -> Figure:
+    """Draw readings under ``titles``; ``answer`` takes the class and its probability."""
+    examples, classes = Examples(split), split.classes
     n_column = min(5, len(titles))
     n_row = math.ceil(len(titles) / n_column)
     wide = 1.3  # an example, in widths of its probabilities
     size, height = (12, 2.0) if max(map(len, classes)) <= 3 else (7, 2.6)
     keys = 1.3 if examples.is_images or examples.has_lines else 2.1
     figure = _figure(max(5.2, 2.6 * n_column), keys + height * n_row)
-    figure.suptitle(title)
+    figure.suptitle(title.format(examples.step))
     grid = figure.subplots(
         n_row, 2 * n_column, squeeze=False, width_ratios=n_column * (wide, 1)
     ).flatten()
     for axes in grid:
         axes.set_axis_off()
     pairs = zip(grid[::2], grid[1::2], strict=True)
-    for i, ((left, right), (above, beside), p) in enumerate(
-        zip(pairs, titles, probabilities, strict=False)
-    ):
+    for i, ((left, right), above) in enumerate(zip(pairs, titles, strict=False)):
+        p = probabilities[i, : len(examples.each[i])]
         examples.draw(left, i)
         left.set_title(above, fontsize=size)
         # As tall as the example: what stands beside a row was known once it was read.
@@ -196,7 +172,8 @@ def _readings(
             left.set_box_aspect(high / across)
         right.set_box_aspect(wide * (high / across))
         right.set_axis_on()
-        right.set_title(beside, fontsize=size)
+        best = p[-1].argmax()
+        right.set_title(answer.format(classes[best], p[-1, best]), fontsize=size)
         names = [classes[i] for i in shown]
         right.set_xticks(range(len(names)), names, fontsize=6, rotation=rotation(names))
         right.set_yticks([])
@@ -291,19 +268,22 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _grid(
-    examples: Examples, titles: list[tuple[str, str, bool]], title: str, fontsize: int
+    split: Split, table: pd.DataFrame, above: list[str], what: str, fontsize: int
 ) -> Figure:
-    """Draw examples in a square grid, each under two texts, red where they do not agree.
+    """Draw examples in a square grid, each under ``above`` and its label, mistakes in red.
 
     They have ``fontsize`` (points) where each pair has room in one line.
     """
+    examples = Examples(split)
+    titles = [f"Label:{name}" for name in table.actual]
+    colors = np.where(table.actual == table.predicted, "black", "tab:red")
     side = max(1, math.ceil(math.sqrt(len(titles))))
     inches = max(6, 2 * side)
     # Placed by hand: constrained layout would take seconds to find out as much.
     figure = Figure(figsize=(inches, inches + 0.6))
-    figure.suptitle(title, fontsize=16)
+    figure.suptitle(f"Test {examples.thing}s: {what}", fontsize=16)
     room = 220 // fontsize  # characters
-    fits = all(len(f"{above}, {below}") <= room for above, below, _ in titles)
+    fits = all(len(f"{up}, {low}") <= room for up, low in zip(above, titles, strict=True))
     between, fontsize, space = (", ", fontsize, 0.2) if fits else ("\n", 8, 0.3)
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.91, wspace=0.05, hspace=space)
     if not examples.is_images:  # with room for the numbers of steps, and a key
@@ -313,10 +293,9 @@ def _grid(
     grid = list(figure.subplots(side, side, squeeze=False).flatten())
     for axes in grid:
         axes.set_axis_off()
-    for i, (axes, (above, below, same)) in enumerate(zip(grid, titles, strict=False)):
+    for i, (axes, color) in enumerate(zip(grid, colors, strict=False)):
         examples.draw(axes, i)
-        color = "black" if same else "tab:red"
-        axes.set_title(f"{above}{between}{below}", color=color, fontsize=fontsize)
+        axes.set_title(f"{above[i]}{between}{titles[i]}", color=color, fontsize=fontsize)
     examples.explain(
         figure, ax=grid, location="bottom", fraction=0.015, pad=0.03, aspect=40, shrink=0.5
     )

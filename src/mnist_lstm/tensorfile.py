@@ -15,6 +15,12 @@ from torch import Tensor
 from mnist_lstm.plumbing.errors import TensorFileError
 from mnist_lstm.plumbing.files import write_bytes
 
+# No safetensors, metadata that are not ours, types of tensors that PyTorch has not.
+_FOREIGN = (
+    *(safetensors.SafetensorError, LookupError, AttributeError),
+    *(TypeError, ValueError, RuntimeError),
+)
+
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
     """Write ``tensors`` and what JSON can say about them, ``metadata``, to ``path``."""
@@ -36,20 +42,14 @@ def load_tensors(path: Path, writer: str) -> tuple[dict[str, Tensor], dict]:
     Raises:
         TensorFileError: no such file, no safetensors, or bytes that changed since.
     """
+    if not path.exists():
+        raise TensorFileError(f"{path}: no such file; the stage `{writer}` writes it")
+    content = path.read_bytes()  # not mapped: another may cut the file later on
     try:
-        content = path.read_bytes()  # not mapped: another may cut the file later on
         tensors = safetensors.torch.load(content)
         metadata = json.loads(_header(content)[0]["__metadata__"]["metadata"])
         changed = metadata.pop("sha256") != _checksum(tensors, metadata)
-    except FileNotFoundError:
-        raise TensorFileError(
-            f"{path}: no such file; the stage `{writer}` writes it"
-        ) from None
-    # Metadata that are not ours; types of tensors that PyTorch has not.
-    except (
-        *(safetensors.SafetensorError, LookupError, AttributeError),
-        *(TypeError, ValueError, RuntimeError),
-    ):
+    except _FOREIGN:
         raise TensorFileError(
             f"{path}: damaged, or not a file of the stage `{writer}`"
         ) from None

@@ -10,15 +10,16 @@ Tasks: https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/sr
 
 import math
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
+from mnist_lstm.data.splits import Split
+from mnist_lstm.models.base import Model
+from mnist_lstm.plumbing.params import Params
 
 _N_WORST = 3  # classes, and pairs of classes
 
@@ -57,58 +58,52 @@ _SPLITS = {
 }
 
 
-class Facts(NamedTuple):
-    """What a card is about."""
+def model_card(
+    params: Params,
+    model: Model,
+    splits: dict[str, Split],
+    metrics: dict[str, dict[str, float]],
+    predictions: pd.DataFrame,
+) -> str:
+    """Return the card as Markdown with a head in YAML.
 
-    data: str  # the data set, as data.name has it
-    model: ModelParams
-    called: str  # what the model is, with its article
-    is_lstm: bool  # and a linear layer
-    kept: int | None  # the epoch of its weights, None for the last
-    train: TrainParams
-    augment: AugmentParams
-    picture: str  # how a picture of one's own becomes an image, as prepare.picture says
-    n_parameter: int
-    shape: tuple[int, int]  # of an image, or of the longest train sequence: L, Q
-    classes: Sequence[str]  # their names
-    n_image: dict[str, int]  # by split: train, valid if there is one, test
-    metrics: dict[str, dict[str, float]]  # by split: accuracy, loss
-    predictions: pd.DataFrame  # a test example a row: actual, predicted, probability
-    steps: tuple[int, int] | None = None  # of sequences: the fewest and the most
-    scaling: Mapping[str, Any] = {}  # of sequences, as in a Split
-
-
-def model_card(facts: Facts) -> str:
-    """Return the card as Markdown with a head in YAML."""
-    table = facts.predictions
+    ``splits`` are train, valid if there is one, and test, ``metrics`` their accuracy and
+    loss; ``predictions`` have a row a test example: actual, predicted, probability.
+    """
+    data, test, table = params.data.name, splits["test"], predictions
     wrong = table[table.actual != table.predicted]
     sure = table[table.probability >= 0.9]
-    worst_classes, worst_pairs = _worst(table, wrong)
-    thing, step = ("sequence", "step") if facts.steps else ("image", "row")
-    own = DataSet(f"own {thing}s", f"{thing}s of one's own")
-    fewest, most = facts.steps or facts.shape[:1] * 2
+    thing, step = ("image", "row") if test.is_images else ("sequence", "step")
+    lengths = [n for split in splits.values() for n in split.steps()]
+    fewest, most, q = min(lengths), max(lengths), test.x.shape[2]
     steps = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+    n_image = {name: len(split) for name, split in splits.items()}
     return _TEMPLATE.render(
-        **facts._asdict(),
-        about=_DATA.get(facts.data, own),
+        sizes=params.model,
+        train=params.train,
+        model=model,
+        test=test,
+        metrics=metrics,
+        data=data,
+        about=_DATA.get(data, DataSet(f"own {thing}s", f"{thing}s of one's own")),
+        own=data not in _DATA,
+        sequences=not test.is_images,
         thing=thing,
         step=step,
-        each=f"{steps} steps of {facts.shape[1]:,} value{'s' * (facts.shape[1] > 1)}",
-        own=facts.data not in _DATA,
-        length=facts.shape[0],
-        q=facts.shape[1],
-        counts=", ".join(f"{n:,} ({split})" for split, n in facts.n_image.items()),
-        epoch_size=min(facts.train.epoch_size or math.inf, facts.n_image["train"]),
-        params={
-            "model": facts.model.model_dump(),
-            "train": facts.train.model_dump(exclude={"device"}),
-            "augment": facts.augment.model_dump(),
-        },
+        each=f"{steps} steps of {q:,} value{'s' * (q > 1)}",
+        length=model.reads.length,
+        q=q,
+        n_parameter=sum(values.numel() for values in model.parameters()),
+        n_image=n_image,
+        counts=", ".join(f"{n:,} ({name})" for name, n in n_image.items()),
+        epoch_size=min(params.train.epoch_size or math.inf, n_image["train"]),
+        shown=params.model_dump(
+            include={"model", "train", "augment"}, exclude={"train": {"device"}}
+        ),
         what=_SPLITS,
         n_wrong=len(wrong),
         interval=_interval(len(wrong), len(table)),
-        worst_classes=worst_classes,
-        worst_pairs=worst_pairs,
+        worst=_worst(table, wrong),
         n_sure=len(sure),
         n_sure_wrong=int((sure.actual != sure.predicted).sum()),
     )

@@ -38,7 +38,7 @@ def to_onnx(model: Model) -> onnx.ModelProto:
     """
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
     inputs, dynamic = {"x": x}, {"x": {0: "N", 1: "L"}}
-    exported = for_onnx(model)
+    exported: nn.Module = _OnnxClassifier(model) if model.is_lstm else model
     if model.reads.scaling:
         exported = _OfRawValues(exported, model.reads.scaling)
         inputs["lengths"], dynamic["lengths"] = torch.tensor([3, 2]), {0: "N"}
@@ -64,23 +64,15 @@ def to_onnx(model: Model) -> onnx.ModelProto:
     return graph
 
 
-def for_onnx(model: Model) -> nn.Module:
-    """Return what is exported: of an LSTM, a twin that ONNX knows; else what it offers."""
-    return _OnnxClassifier(model) if model.is_lstm else model.for_onnx()
-
-
 class _OfRawValues(nn.Module):
     """A model of sequences behind their standardisation."""
-
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, model: nn.Module, scaling: Mapping[str, Any]):
         super().__init__()
         self.model = model
         self.fills = scaling["missing"] == "mean"
-        for name in ("mean", "deviation"):
-            self.register_buffer(name, torch.tensor(scaling[name], dtype=torch.float32))
+        self.mean = nn.Buffer(torch.tensor(scaling["mean"]))
+        self.deviation = nn.Buffer(torch.tensor(scaling["deviation"]))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the logits: raw values [N x L x Q], int64 [N] => [N x ydim]."""
@@ -120,16 +112,12 @@ class _OnnxLSTM(nn.Module):
     Source: https://onnx.ai/onnx/operators/onnx__LSTM.html
     """
 
-    W: Tensor
-    R: Tensor
-    B: Tensor
-
     def __init__(self, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor):
         super().__init__()
         w, r, b, b_r = (_as_onnx_orders(v.detach()) for v in (w_ih, w_hh, b_ih, b_hh))
-        self.register_buffer("W", w.unsqueeze(0))  # of the one direction
-        self.register_buffer("R", r.unsqueeze(0))
-        self.register_buffer("B", torch.cat([b, b_r]).unsqueeze(0))
+        self.W = nn.Buffer(w.unsqueeze(0))  # of the one direction
+        self.R = nn.Buffer(r.unsqueeze(0))
+        self.B = nn.Buffer(torch.cat([b, b_r]).unsqueeze(0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs after each step: [L x N x Q] => [L x N x D]."""
@@ -164,21 +152,20 @@ def _clear_notes(message: Any) -> None:
 
 def _document(graph: onnx.ModelProto, model: Model) -> None:
     """Say in the file what goes in and what comes out."""
-    called = model.called[0].upper() + model.called[1:]
-    reads = model.reads
+    reads, called = model.reads, model.called[0].upper() + model.called[1:]
     props = {"classes": json.dumps(reads.classes, ensure_ascii=False)}
     if reads.scaling:
-        graph.doc_string = f"{called} that classifies sequences, read step by step."
+        what = "sequences, read step by step"
         missing = "; NaN where one is missing" if reads.scaling["missing"] == "mean" else ""
         about = f"N sequences of up to L steps of Q values, raw, with any padding{missing}"
-        props |= {"length": str(reads.length), "width": str(model.params.xdim)}
+        props |= {"length": str(reads.length)}
         graph.graph.input[1].doc_string = "the real steps of each sequence, from 1 to L"
     else:
-        graph.doc_string = f"{called} that classifies images, read row by row."
+        what = "images, read row by row"
         about = "N images of L rows of Q pixels, each pixel from 0 (black) to 1 (white)"
         props |= {"picture": reads.picture, "height": str(reads.length)}
-        props |= {"width": str(model.params.xdim)}
+    graph.doc_string = f"{called} that classifies {what}."
     graph.graph.name = "mnist-lstm"
     graph.graph.input[0].doc_string = about
     graph.graph.output[0].doc_string = "by class; softmax makes probabilities of them"
-    onnx.helper.set_model_props(graph, props)
+    onnx.helper.set_model_props(graph, props | {"width": str(model.params.xdim)})

@@ -24,28 +24,28 @@ from mnist_lstm.models.base import Model
 # further apart than twice that, the class stays.
 FLOAT16_BOUND = 0.01
 
-_STYLE = re.compile(r'<link rel="stylesheet" href="([^"]+)">')
-_SCRIPT = re.compile(r'<script src="([^"]+)"></script>')
+_LINKS = {
+    "script": '<script src="{}"></script>',
+    "style": '<link rel="stylesheet" href="{}">',
+}
 _DATA = '<script type="application/json" id="data"></script>'
 _POLICY = '<meta name="policy">'
 
 
 def encode_weights(model: Model, x: Tensor) -> dict:
-    """Return the model's weights as JSON can hold them, in float16 where that suffices.
+    """Return the model's weights as JSON can hold them: name and shape of each, and values.
 
-    Args:
-        model: the trained model, on the CPU.
-        x: images [N x L x Q] on which no logit may move by more than ``FLOAT16_BOUND``.
-
-    Returns:
-        ``type`` (float16 or float32), ``tensors`` (name and shape of each, in order) and
-        ``base64``, their values one after the other, little-endian.
+    They are in float16 where this moves no logit of the images ``x`` [N x L x Q] by more
+    than ``FLOAT16_BOUND``, else in float32; one after the other, little-endian.
     """
-    weights = model.state_dict()
-    precise = torch.float16 if _holds_in_float16(model, x) else torch.float32
-    data = b"".join(v.to(precise).contiguous().numpy().tobytes() for v in weights.values())
+    weights, rounded = model.state_dict(), round_to_float16(model)
+    with torch.inference_mode():
+        moved = (rounded(x) - model(x)).abs().max()
+    # Not so where a weight above 65,504 becomes NaN.
+    kind = "float16" if moved <= FLOAT16_BOUND else "float32"
+    data = b"".join(v.numpy().astype(kind).tobytes() for v in weights.values())
     return {
-        "type": str(precise).removeprefix("torch."),
+        "type": kind,
         "tensors": [[name, list(v.shape)] for name, v in weights.items()],
         "base64": base64.b64encode(data).decode(),
     }
@@ -56,12 +56,6 @@ def round_to_float16(model: Model) -> Model:
     rounded = copy.deepcopy(model)
     rounded.load_state_dict({k: v.half().float() for k, v in model.state_dict().items()})
     return rounded.eval()
-
-
-@torch.inference_mode()
-def _holds_in_float16(model: Model, x: Tensor) -> bool:
-    moved = (round_to_float16(model)(x) - model(x)).abs().max()
-    return bool(moved <= FLOAT16_BOUND)  # False for the NaN of a weight above 65,504
 
 
 def is_dark(images: Tensor) -> bool:
@@ -96,21 +90,16 @@ def assemble(folder: Path, data: dict) -> bytes:
     run these scripts and no other, and send no request.
     """
     html = (folder / "index.html").read_text(encoding="utf-8")
-    allowed: dict[str, list[str]] = {"script": [], "style": []}
-
-    def inline(tag: str, path: Path) -> str:
-        text = path.read_text(encoding="utf-8")
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        allowed[tag].append(f"'sha256-{digest}'")
-        return f"<{tag}>{text}</{tag}>"
-
-    html = _STYLE.sub(lambda found: inline("style", folder / found[1]), html)
-    html = _SCRIPT.sub(lambda found: inline("script", folder / found[1]), html)
-    policy = (
-        f"default-src 'none'; img-src blob: data:; media-src blob:; "
-        f"script-src {' '.join(allowed['script'])}; "
-        f"style-src {' '.join(allowed['style'])}; base-uri 'none'; form-action 'none'"
-    )
+    policy = "default-src 'none'; img-src blob: data:; media-src blob:; "
+    for tag, link in _LINKS.items():
+        allowed = ""
+        for name in re.findall(link.format('([^"]+)'), html):
+            text = (folder / name).read_text(encoding="utf-8")
+            html = html.replace(link.format(name), f"<{tag}>{text}</{tag}>")
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            allowed += f" 'sha256-{digest}'"
+        policy += f"{tag}-src{allowed}; "
+    policy += "base-uri 'none'; form-action 'none'"
     html = html.replace(
         _POLICY, f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     )

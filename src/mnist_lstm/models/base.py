@@ -65,10 +65,6 @@ class Model(nn.Module):
         """Return what Muon moves: the matrices, but for the last, which makes logits."""
         return [values for values in self.parameters() if values.ndim == 2][:-1]
 
-    def for_onnx(self) -> nn.Module:
-        """Return what is exported to ONNX: this, or a twin that makes fewer nodes."""
-        return self
-
 
 def last_step(out: Tensor, lengths: Tensor | None) -> Tensor:
     """Return the output at each sequence's last real step: [N x L x D] => [N x D]."""

@@ -16,9 +16,6 @@ from torch.nn.functional import cross_entropy, one_hot
 from mnist_lstm.models.base import Model
 from mnist_lstm.models.gates import ORDER, compute_gates
 
-_WIDTH = 80
-_NO_BREAK = "\u00a0"  # a space at which no line ends
-
 Answer = tuple[str, str]  # the claim, and what shows it
 
 
@@ -34,11 +31,15 @@ def shapes(model: Model, x: Tensor) -> dict[str, list[int]]:
 
 
 def formulas(model: Model) -> dict[str, str]:
-    """Return the count of parameters of layers as products, of those that it explains."""
+    """Return the count of a layer's parameters as a product: gates, units, inputs."""
     if not model.is_lstm:
         return {}
-    layers = {f"rnn_l{k}": layer_formula(model.rnn, k) for k in range(model.rnn.num_layers)}
-    return layers | {"lin": f"{model.lin.out_features} x ({model.lin.in_features} + 1)"}
+    rnn, lin, found = model.rnn, model.lin, {}
+    for layer, (w_ih, w_hh, *biases) in enumerate(rnn.all_weights):
+        n_gate = len(w_hh) // rnn.hidden_size
+        inputs = f"{w_ih.shape[1]} + {w_hh.shape[1]} + {len(biases)}"
+        found[f"rnn_l{layer}"] = f"{n_gate} x {rnn.hidden_size} x ({inputs})"
+    return found | {"lin": f"{lin.out_features} x ({lin.in_features} + 1)"}
 
 
 @torch.inference_mode()
@@ -57,23 +58,10 @@ def explain(model: Model, length: int) -> Iterator[str]:
         _states(rnn, x),
         _batch_first(rnn, x),
         _first_state(rnn, x),
-        _kept_state(rnn, x),
         _softmax(model.params.ydim),
     ):
-        indent = " " * 4
-        lines = textwrap.wrap(claim, _WIDTH)
-        lines += textwrap.wrap(
-            shown, _WIDTH, initial_indent=indent, subsequent_indent=indent
-        )
-        yield from (line.replace(_NO_BREAK, " ") for line in lines)
-
-
-def layer_formula(rnn: nn.LSTM, layer: int) -> str:
-    """Return the count of the parameters of a layer as a product: gates, units, inputs."""
-    w_ih, w_hh, *biases = rnn.all_weights[layer]
-    n_gate = len(w_hh) // rnn.hidden_size
-    inputs = f"{w_ih.shape[1]} + {w_hh.shape[1]} + {len(biases)}"
-    return f"{n_gate} x {rnn.hidden_size} x ({inputs})"
+        yield from textwrap.wrap(claim, 80)
+        yield from (f"    {line}" for line in textwrap.wrap(shown, 76))
 
 
 def _biases(model: Model) -> Answer:
@@ -138,22 +126,15 @@ def _batch_first(rnn: nn.LSTM, x: Tensor) -> Answer:
 
 
 def _first_state(rnn: nn.LSTM, x: Tensor) -> Answer:
-    zeros = torch.zeros(rnn.num_layers, len(x), rnn.hidden_size)
-    passed = _difference(rnn(x)[0], rnn(x, (zeros, zeros))[0])
-    return (
-        "The first state need not be passed: it is zero.",
-        f"With zeros passed, rnn_out differs by {passed:.1g}.",
-    )
-
-
-def _kept_state(rnn: nn.LSTM, x: Tensor) -> Answer:
     first, state = rnn(x)
+    zeros = torch.zeros(rnn.num_layers, len(x), rnn.hidden_size)
+    given = _difference(first, rnn(x, (zeros, zeros))[0])
     again = _difference(first, rnn(x)[0])
     passed = _difference(first, rnn(x, state)[0])
     return (
-        "No state is kept between batches.",
-        f"The same batch once more: rnn_out differs by {again:.1g}; with the last state "
-        f"passed on, by {passed:.1g}.",
+        "The first state need not be passed: it is zero. None is kept between batches.",
+        f"With zeros passed, rnn_out differs by {given:.1g}. The same batch once more: "
+        f"rnn_out differs by {again:.1g}; with the last state passed on, by {passed:.1g}.",
     )
 
 
@@ -170,7 +151,7 @@ def _softmax(n_class: int) -> Answer:
 
 
 def _shape(values: Tensor) -> str:
-    return str(list(values.shape)).replace(" ", _NO_BREAK)
+    return str(list(values.shape)).replace(" ", "")  # no line is to end within it
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
