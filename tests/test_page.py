@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from defaults import DIGITS, model_params
+from defaults import model_params
 from mnist_lstm.data.splits import to_input
 from mnist_lstm.export import page
 from mnist_lstm.models.base import make_model
@@ -192,21 +192,13 @@ def test_a_hundred_classes_with_long_names_fit(show, built, tmp_path):
     assert (len(shown), shown[0]) == (10, names[best])
 
 
-@pytest.mark.parametrize(
-    ("picture", "names", "words", "others"),
-    [
-        ("mnist", DIGITS, ("cropped", "a 3 and an 8", "Draw a digit"), ("with the paper",)),
-        ("scale", "ABCDEFGHIJ", ("with the paper",), ("cropped", "MNIST", "Draw a digit")),
-    ],
-)
-def test_its_words_are_those_of_the_data(
-    show, built, tmp_path, picture, names, words, others
-):
-    changes = {"classes": list(names), "picture": picture}
-    tab = show(write_page(tmp_path, data_of(exported(built)), **changes))
-    text = " ".join(f"{tab.title()} {tab.inner_text('body')}".split())
-    assert [word for word in words if word not in text] == []
-    assert [word for word in others if word in text] == []
+def test_its_words_are_those_of_the_data(show, tab, built, tmp_path):
+    own = {"classes": list("ABCDEFGHIJ"), "picture": "scale"}
+    other = show(write_page(tmp_path, data_of(exported(built)), **own))
+    words = "cropped", "Draw a digit", "with the paper"
+    for opened, expected in ((tab, words[:2]), (other, words[2:])):
+        text = " ".join(opened.inner_text("body").split())
+        assert tuple(word for word in words if word in text) == expected
 
 
 BLOCKED = """(ask) => new Promise((done) => {

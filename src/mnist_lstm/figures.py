@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -60,12 +61,12 @@ def learning_curve(history: pd.DataFrame) -> Figure:
     figure.suptitle("Learning curve (epoch 0: untrained)")
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "accuracy"), (right, "loss")):
-        on_train, on_heldout = history[f"train_{name}"], history[f"heldout_{name}"]
-        label = "train" if name == "accuracy" else "train (while it learnt)"
-        if name == "accuracy":  # the scale below has no place for 0 and 1
-            on_train, on_heldout = on_train.clip(*_SHOWN), on_heldout.clip(*_SHOWN)
-        axes.plot(history.epoch, on_train, marker="o", label=label)
-        axes.plot(history.epoch, on_heldout, marker="o", label=history.heldout[0])
+        of_train = "train" if name == "accuracy" else "train (while it learnt)"
+        for split, shown in (("train", of_train), ("heldout", history.heldout[0])):
+            values = history[f"{split}_{name}"]
+            if name == "accuracy":  # the scale below has no place for 0 and 1
+                values = values.clip(*_SHOWN)
+            axes.plot(history.epoch, values, marker="o", label=shown)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         if "kept" in history:
@@ -73,15 +74,13 @@ def learning_curve(history: pd.DataFrame) -> Figure:
             axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
         axes.grid(alpha=0.3)
         axes.legend()
-    left.set_ylabel("accuracy")
     # From 0.98 to 0.99 is as far as from 0.8 to 0.9: half of the mistakes are gone.
-    left.set_yscale("logit")
+    left.set(ylabel="accuracy", yscale="logit")
     left.set_ylim(_SHOWN[0] * 0.9, 1 - (1 - _SHOWN[1]) * 0.9)
     left.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
     left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     left.yaxis.set_minor_locator(NullLocator())
-    right.set_ylabel("loss (nats)")
-    right.set_yscale("log")
+    right.set(ylabel="loss (nats)", yscale="log")
     right.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     return figure
 
@@ -108,7 +107,7 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     more = 0.4 * max(0, len(classes) - 10)  # inches
     figure = _figure(7 + more, 6.4 + more)
     axes = figure.subplots()
-    axes.set_title(title)
+    axes.set(title=title, xlabel="predicted", ylabel="actual")
     image = axes.imshow(wrong, cmap="Reds", vmin=0)
     for (i, j), count in np.ndenumerate(counts):
         color = "white" if wrong[i, j] > wrong.max() / 2 else "black"
@@ -116,8 +115,6 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
         axes.text(j, i, count or "", ha="center", va="center", color=color, weight=weight)
     axes.set_xticks(range(len(classes)), classes, rotation=rotation(classes))
     axes.set_yticks(range(len(classes)), classes)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("actual")
     figure.colorbar(image, label="mistakes", shrink=0.8)
     return figure
 
@@ -197,11 +194,10 @@ def gates(split: Split, layer: Gates) -> Figure:
     pick = order[torch.linspace(0, len(order) - 1, min(_N_UNIT, len(order))).long()]
     most = max(1, math.ceil(cell[:, pick].abs().quantile(0.95)))  # a few are far out
 
-    step = examples.step
+    step, one = examples.step, "an image" if split.is_images else "a sequence"
     figure = _figure(9, 4.25)
     figure.suptitle(
-        "What do the gates do? The last layer as it reads "
-        f"{'an' if split.is_images else 'a'} {examples.thing}, {step} by {step}\n"
+        f"What do the gates do? The last layer as it reads {one}, {step} by {step}\n"
         f"A column is a unit, {len(pick)} of {len(order)}, "
         f"in the order of their cell states after the last {step}",
         fontsize=10,
@@ -226,22 +222,18 @@ def gates(split: Split, layer: Gates) -> Figure:
     heat = {}
     for column, (name, (title, cmap, low, top)) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(grid[0, column])
-        axes.set_box_aspect(high)  # as tall as the image
+        axes.set(box_aspect=high, xticks=[], yticks=[])  # as tall as the image
         axes.set_title(title, fontsize=10)
-        axes.set_xticks([])
-        axes.set_yticks([])
         values = getattr(layer, name)[0, :length, pick]
         heat[name] = heat_map(axes, values, cmap, low, top)
-    bars = {"input": grid[1, 1:4], "candidate": grid[1, 4], "cell": grid[1, 5]}
-    for name, place in bars.items():
-        figure.colorbar(
-            heat[name],
-            cax=figure.add_subplot(place),
-            orientation="horizontal",
-            extend="both" if name == "cell" else "neither",
-            label="0: closed, 1: open" if name == "input" else "",
-            ticks=MaxNLocator(2),
-        )
+    bars: dict[str, tuple[Any, dict[str, Any]]] = {
+        "input": (grid[1, 1:4], {"label": "0: closed, 1: open"}),
+        "candidate": (grid[1, 4], {}),
+        "cell": (grid[1, 5], {"extend": "both"}),
+    }
+    for name, (place, how) in bars.items():
+        cax, ticks = figure.add_subplot(place), MaxNLocator(2)
+        figure.colorbar(heat[name], cax=cax, orientation="horizontal", ticks=ticks, **how)
     examples.explain(figure, ax=left, location="bottom")
     return figure
 

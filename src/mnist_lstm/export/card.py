@@ -78,6 +78,8 @@ def model_card(
     fewest, most, q = min(lengths), max(lengths), test.x.shape[2]
     steps = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     n_image = {name: len(split) for name, split in splits.items()}
+    about = _DATA.get(data, DataSet(f"own {thing}s", f"{thing}s of one's own"))
+    kind = "image" if test.is_images else "time-series"
     return _TEMPLATE.render(
         sizes=params.model,
         train=params.train,
@@ -85,7 +87,8 @@ def model_card(
         test=test,
         metrics=metrics,
         data=data,
-        about=_DATA.get(data, DataSet(f"own {thing}s", f"{thing}s of one's own")),
+        about=about,
+        head=_head(data, about, params.model.name, kind, metrics),
         own=data not in _DATA,
         sequences=not test.is_images,
         thing=thing,
@@ -109,21 +112,46 @@ def model_card(
     )
 
 
+def _head(data: str, about: DataSet, name: str, kind: str, metrics: dict) -> dict:
+    """Return what Hugging Face reads; ``kind`` of task: image or time-series."""
+    title = kind.capitalize().replace("-", " ")
+    results = [
+        {
+            "task": {"type": f"{kind}-classification", "name": f"{title} classification"},
+            "dataset": {
+                "type": about.hub or data,
+                "name": about.title,
+                "split": "validation" if split == "valid" else split,
+            },
+            "metrics": [
+                {"type": key, "name": key.capitalize(), "value": found[key]}
+                for key in ("accuracy", "loss")
+            ],
+        }
+        for split, found in metrics.items()
+        if split != "train"  # only what is held out counts as a result
+    ]
+    series = ["time-series", "time-series-classification"] if kind != "image" else []
+    return {
+        "license": "mit" if data in _DATA else "unknown",
+        **({"datasets": [about.hub]} if about.hub else {}),
+        "library_name": "pytorch",
+        "pipeline_tag": "other" if series else "image-classification",
+        "tags": [name, data, *series, "safetensors", "onnx", "dvc"],
+        "metrics": ["accuracy"],
+        "model-index": [{"name": "mnist-lstm", "results": results}],
+    }
+
+
 def _worst(table: pd.DataFrame, wrong: pd.DataFrame) -> tuple[str, str]:
     """Return which classes and which pairs of them are the hardest."""
     right = (table.actual == table.predicted).groupby(table.actual).mean()
-    classes = [
-        f"{_escaped(name)} ({accuracy:.1%})"
-        for name, accuracy in right.sort_values(kind="stable")[:_N_WORST].items()
-    ]
-    counts = wrong.groupby(["actual", "predicted"]).size()
-    pairs = [
-        f"{_escaped(actual)} for {_escaped(predicted)} ({count:,})"
-        for (actual, predicted), count in counts.sort_values(
-            ascending=False, kind="stable"
-        )[:_N_WORST].items()
-    ]
-    return ", ".join(classes), ", ".join(pairs)
+    right = right.sort_values(kind="stable")[:_N_WORST]
+    pairs = wrong.groupby(["actual", "predicted"]).size()
+    pairs = pairs.sort_values(ascending=False, kind="stable")[:_N_WORST]
+    of_two = (f"{_escaped(a)} for {_escaped(p)} ({n:,})" for (a, p), n in pairs.items())
+    of_one = (f"{_escaped(name)} ({share:.1%})" for name, share in right.items())
+    return ", ".join(of_one), ", ".join(of_two)
 
 
 def _interval(n_wrong: int, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -24,11 +24,9 @@ class LSTMClassifier(Model):
     is_lstm = True
 
     def __init__(self, params: ModelParams, precision: str = "fp32"):
-        """Draw float32 weights, to be computed with in ``precision``: fp32 or bf16.
+        """Draw the weights, by PyTorch's defaults or Keras's (``params.init``).
 
-        While it trains, each value between two layers is left out with chance
-        ``params.dropout``. ``params.init`` says whose defaults the weights are drawn by:
-        pytorch's or keras's.
+        While it trains, values between two layers are left out by ``params.dropout``.
         """
         super().__init__(params, precision)
         self.rnn = nn.LSTM(params.xdim, params.hdim, params.n_layer, batch_first=True)
@@ -38,15 +36,7 @@ class LSTMClassifier(Model):
             _open_forget_gates(self.rnn)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Classify sequences of any length by the last real step's output.
-
-        Args:
-            x: [N x L x Q], of the weights' type.
-            lengths: int64 [N], the real steps of each; None: all.
-
-        Returns:
-            Logits [N x ydim], of the same type.
-        """
+        """Classify sequences: [N x L x Q], int64 [N] => [N x ydim], of x's type."""
         if torch.jit.is_scripting():  # TorchScript knows no autocast as below
             return self.lin(last_step(self.rnn(x)[0], lengths))
         bf16 = self.precision == "bf16"
