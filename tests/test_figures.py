@@ -31,17 +31,10 @@ def test_images_tell_prediction_and_label_and_mistakes_in_red_how_sure():
 
 
 def test_the_learning_curve_has_a_line_for_each_split():
-    history = pd.DataFrame(
-        {
-            "heldout": ["valid", "valid"],
-            "epoch": [0, 1],
-            "train_loss": [2.3, 1.0],
-            "train_accuracy": [0.1, 1.0],
-            "heldout_loss": [2.3, 1.1],
-            "heldout_accuracy": [0.1, 0.7],
-        }
-    )
-    accuracy, loss = figures.learning_curve(history).axes
+    history = {"heldout": "valid", "epoch": [0, 1]}
+    history |= {"train_loss": [2.3, 1.0], "train_accuracy": [0.1, 1.0]}
+    history |= {"heldout_loss": [2.3, 1.1], "heldout_accuracy": [0.1, 0.7]}
+    accuracy, loss = figures.learning_curve(pd.DataFrame(history)).axes
     assert [line.get_label() for line in accuracy.lines] == ["train", "valid"]
     assert accuracy.lines[1].get_ydata().tolist() == [0.1, 0.7]
     assert loss.lines[1].get_label() == "valid"

@@ -35,15 +35,12 @@ def state():
         "environment": dict(os.environ),
         "backend": dict.__getitem__(matplotlib.rcParams, "backend"),
         "rcParams": str(matplotlib.rcParams),
-        "generators": [
-            random.getstate(), str(numpy.random.get_state()), str(torch.get_rng_state())
-        ],
+        "generators": [random.getstate(), str(numpy.random.get_state())],
         "torch": [
             torch.get_num_threads(), torch.get_deterministic_debug_mode(),
-            torch.backends.cudnn.benchmark, torch.get_default_dtype(),
-            torch.utils.deterministic.fill_uninitialized_memory,
+            torch.get_default_dtype(), str(torch.get_rng_state()),
         ],
-        "logging": [logging.root.level, *logging.root.handlers, logging.root.disabled],
+        "logging": [logging.root.level, *logging.root.handlers],
         "warnings": [warnings.showwarning, *warnings.filters],
         "python": [sys.excepthook, sys.stdout, sys.stderr, list(sys.path), os.getcwd()],
     }
@@ -122,8 +119,6 @@ def test_a_picture_is_a_path_bytes_an_image_or_an_array(model, tmp_path):
 @pytest.mark.parametrize(
     ("picture", "line"),
     [
-        ("absent.png", "No such file"),
-        (b"", "an empty file"),
         (np.zeros((0, 5), np.uint8), "a picture without pixels"),
         (np.zeros((5, 5)), r"an array float64 \[5, 5\], expected uint8 \[H x W\], "),
         ([encoded(drawn(3)), "absent.png"], r"pictures\[1\]: No such file"),

@@ -140,14 +140,12 @@ def test_in_high_contrast_bars_scan_line_and_the_chosen_image_are_seen(show, bui
         at = (box["x"] + across * box["width"], box["y"] + down * box["height"])
         return np.array(shot.getpixel(tuple(map(int, at))), dtype=int)
 
+    chosen, rim = "[aria-pressed=true]", (0.5, 0.005)
     for one, other in (
         (colour(".top .fill"), colour("main", 0.999, 0.999)),
         (colour(".plate .scan"), colour(".plate", 0.01, 0.01)),
         (colour(".heat .scan"), colour(".heat", 0.5, 0.99)),
-        (
-            colour("[aria-pressed=true]", 0.5, 0.005),
-            colour("[aria-pressed=false]", 0.5, 0.005),
-        ),
+        (colour(chosen, *rim), colour("[aria-pressed=false]", *rim)),
     ):
         assert np.abs(one - other).max() > 60
 

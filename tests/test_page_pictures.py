@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from mnist_lstm.data.decoding import open_picture
 from mnist_lstm.data.picture import image_of, prepare
 from pictures import drawn, encoded, photographed
-from webpage import apart, choose, draw, exported, seen, wait
+from webpage import apart, choose, draw, seen, wait
 
 
 def assert_prepared_as_by_python(tab, path, data):
@@ -166,11 +166,3 @@ def test_a_picture_that_is_pasted_or_dropped_is_read(tab, kind):
     tab.evaluate(GIVE, [kind, base64.b64encode(encoded(drawn(6))).decode()])
     wait(tab, "app.reading.image !== null")
     assert apart(seen(tab), prepare(drawn(6))) <= 2
-
-
-def test_a_phones_own_camera_takes_a_picture(show, built):
-    tab = show(exported(built), has_touch=True)
-    with tab.expect_file_chooser() as chooser:
-        tab.click("#camera")
-    assert chooser.value.element.get_attribute("capture") == "environment"
-    assert not show(exported(built)).is_visible("#camera")  # no phone
