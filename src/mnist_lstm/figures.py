@@ -92,15 +92,14 @@ def confusion(table: pd.DataFrame, classes: Sequence[str]) -> Figure:
     Of many classes, those with the most mistakes are shown. ``table`` has a row an example,
     with ``actual`` and ``predicted``.
     """
-    i, j = (pd.Categorical(table[name], classes).codes for name in ("actual", "predicted"))
-    counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (i, j), 1)
+    counts = pd.crosstab(table.actual, table.predicted)
+    counts = counts.reindex(index=classes, columns=classes, fill_value=0).to_numpy()
     title = f"Test split: {counts.trace():,} of {len(table):,} right, mistakes in colour"
     wrong = counts - np.diag(counts.diagonal())
     if len(classes) > _N_CONFUSED:
         title += f"\n{_N_CONFUSED} of {len(classes):,} classes, those with most mistakes"
-        most = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")[:_N_CONFUSED]
-        shown = np.sort(most)
+        most = np.argsort(-(wrong.sum(0) + wrong.sum(1)), kind="stable")
+        shown = np.sort(most[:_N_CONFUSED])
         counts, wrong = (matrix[np.ix_(shown, shown)] for matrix in (counts, wrong))
         classes = [classes[i] for i in shown]
 

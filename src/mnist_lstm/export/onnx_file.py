@@ -29,12 +29,10 @@ def to_onnx(model: Model) -> onnx.ModelProto:
     """Return ``model`` as ONNX: ``x`` float32 [N x L x Q] => ``logits`` [N x ydim].
 
     N and L are free, from 1 on: ONNX Runtime aborts the process where N is 0.
-    ``metadata_props`` of the whole has ``classes``, a list in JSON, ``picture``, as
-    prepare.picture says, and ``height`` and ``width`` of the images that it was trained on.
-
-    A model of sequences takes raw values, which the graph standardises, and ``lengths``
-    int64 [N]; its ``metadata_props`` are ``classes``, ``length``, the steps of the longest
-    train sequence, and ``width``, the values in a step.
+    ``metadata_props`` has ``classes``, a list in JSON, ``picture``, as in prepare.picture,
+    and ``height`` and ``width`` of the train images. A model of sequences takes raw values,
+    which the graph standardises, and ``lengths`` int64 [N]; its ``metadata_props`` has
+    ``classes``, ``length`` of the longest train sequence, and ``width``, values in a step.
     """
     x = torch.zeros(2, 3, model.params.xdim)  # not 1: that would be taken for a constant
     inputs, dynamic = {"x": x}, {"x": {0: "N", 1: "L"}}
