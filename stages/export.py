@@ -46,7 +46,8 @@ def main() -> None:
     data = page_data(model, splits["train"], test, table, metrics["test"]["accuracy"])
     write_bytes(MODELS / "page.html", page.assemble(PAGE, data))
     save_onnx(model, MODELS / "model.onnx")
-    card = model_card(params, model, splits, metrics, table)
+    settings = params.data.name, params.train, params.augment
+    card = model_card(*settings, model, splits, metrics, table)
     write_bytes(MODELS / "README.md", card.encode())
 
 

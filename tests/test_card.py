@@ -39,7 +39,9 @@ def card_of(data="mnist", predictions=PREDICTIONS, classes=("a", "b|c"), without
     model.reads = Reads(classes, "scale", 28)
     images = Split(torch.zeros(5, 28, 28).byte(), torch.zeros(5).long(), classes, "scale")
     metrics = {name: found for name, found in METRICS.items() if name != without}
-    return model_card(params, model, dict.fromkeys(metrics, images), metrics, predictions)
+    settings = data, params.train, params.augment
+    splits = dict.fromkeys(metrics, images)
+    return model_card(*settings, model, splits, metrics, predictions)
 
 
 @pytest.fixture(scope="module")

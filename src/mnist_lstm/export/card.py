@@ -19,7 +19,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mnist_lstm.data.splits import Split
 from mnist_lstm.models.base import Model
-from mnist_lstm.plumbing.params import Params
+from mnist_lstm.plumbing.params import AugmentParams, TrainParams
 
 _N_WORST = 3  # classes, and pairs of classes
 
@@ -59,7 +59,9 @@ _SPLITS = {
 
 
 def model_card(
-    params: Params,
+    data: str,
+    train: TrainParams,
+    augment: AugmentParams,
     model: Model,
     splits: dict[str, Split],
     metrics: dict[str, dict[str, float]],
@@ -67,10 +69,11 @@ def model_card(
 ) -> str:
     """Return the card as Markdown with a head in YAML.
 
-    ``splits`` are train, valid if there is one, and test, ``metrics`` their accuracy and
-    loss; ``predictions`` have a row a test example: actual, predicted, probability.
+    ``data`` is the data set, as data.name has it; ``splits`` are train, valid if there is
+    one, and test, ``metrics`` their accuracy and loss; ``predictions`` have a row a test
+    example: actual, predicted, probability.
     """
-    data, test, table = params.data.name, splits["test"], predictions
+    test, table, sizes = splits["test"], predictions, model.params
     wrong = table[table.actual != table.predicted]
     sure = table[table.probability >= 0.9]
     thing, step = ("image", "row") if test.is_images else ("sequence", "step")
@@ -81,14 +84,14 @@ def model_card(
     about = _DATA.get(data, DataSet(f"own {thing}s", f"{thing}s of one's own"))
     kind = "image" if test.is_images else "time-series"
     return _TEMPLATE.render(
-        sizes=params.model,
-        train=params.train,
+        sizes=sizes,
+        train=train,
         model=model,
         test=test,
         metrics=metrics,
         data=data,
         about=about,
-        head=_head(data, about, params.model.name, kind, metrics),
+        head=_head(data, about, sizes.name, kind, metrics),
         own=data not in _DATA,
         sequences=not test.is_images,
         thing=thing,
@@ -99,10 +102,12 @@ def model_card(
         n_parameter=sum(values.numel() for values in model.parameters()),
         n_image=n_image,
         counts=", ".join(f"{n:,} ({name})" for name, n in n_image.items()),
-        epoch_size=min(params.train.epoch_size or math.inf, n_image["train"]),
-        shown=params.model_dump(
-            include={"model", "train", "augment"}, exclude={"train": {"device"}}
-        ),
+        epoch_size=min(train.epoch_size or math.inf, n_image["train"]),
+        params={
+            "model": sizes.model_dump(),
+            "train": train.model_dump(exclude={"device"}),
+            "augment": augment.model_dump(),
+        },
         what=_SPLITS,
         n_wrong=len(wrong),
         interval=_interval(len(wrong), len(table)),
