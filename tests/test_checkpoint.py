@@ -4,7 +4,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,6 @@ from defaults import ALL_ON, augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.tensorfile import load_tensors, save_tensors
 from mnist_lstm.training import checkpoint
 from mnist_lstm.training.checkpoint import Checkpointer, checkpoint_key
@@ -24,7 +22,7 @@ TRAIN = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "device": "cpu", "precision"
 MODEL = {"hdim": 8}
 PLAIN = {"model": MODEL, "train": TRAIN, "augment": {}}
 ALL = {section: PLAIN[section] | ALL_ON[section] for section in PLAIN}
-ALL["train"] = ALL["train"] | {"epoch_size": 50}
+ALL["train"] = ALL["train"] | {"epoch_size": 50, "keep": "best"}
 
 
 def key(name):
@@ -59,14 +57,10 @@ def learn(split, tmp_path):
                 if next(ticks) == kill:
                     raise Killed
             checkpointer.finish()
-        weights = {
-            f"{owner}.{name}": values.cpu()
-            for owner, module in {"model": run.model, "ema_model": run.ema_model}.items()
-            for name, values in module.state_dict().items()
-        }
+        weights = [v.cpu() for m in run.modules.values() for v in m.parameters()]
         drawn = torch.rand(3), torch.rand(3, device=on).cpu(), run.generator.get_state()
         return SimpleNamespace(
-            tensors=[*weights.values(), *drawn], rows=run.history, ticks=next(ticks)
+            tensors=[*weights, *drawn], rows=run.history, ticks=next(ticks)
         )
 
     return learn
@@ -116,26 +110,19 @@ def resumed(checkpointer):
         return run.number
 
 
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize("damage", [flip, lambda path: os.truncate(path, 0)])
-def test_of_two_that_are_kept_a_damaged_one_is_skipped(checkpointer, capsys, damage):
+def test_of_two_that_are_kept_a_damaged_one_is_skipped(checkpointer, capsys):
     with checkpointer:
         for checkpointer.run.number in range(5):
             checkpointer.save()
-    saved = sorted(checkpointer.folder.iterdir())
-    assert [path.name for path in saved] == [f"0000000{i}.safetensors" for i in (3, 4)]
-    (checkpointer.folder / "0copy.safetensors").touch()  # none of ours
-    damage(saved[1])
+    older, newer = sorted(checkpointer.folder.iterdir())
+    content = bytearray(newer.read_bytes())
+    content[-1] ^= 1
+    newer.write_bytes(content)
     assert resumed(checkpointer) == 3
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"warning: skipping a checkpoint: {saved[1]}: ")
+    assert printed.err.startswith(f"warning: skipping a checkpoint: {newer}: ")
     assert printed.out == "resuming from number 3\n"
-    damage(saved[0])
+    os.truncate(older, 0)
     assert resumed(checkpointer) == 0
     assert capsys.readouterr().out == "starting from scratch: no checkpoint is whole\n"
 
@@ -165,55 +152,33 @@ def test_what_is_written_late_is_the_state_that_was_saved(split, tmp_path, monke
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
-def test_what_goes_wrong_as_a_checkpoint_is_written_ends_the_run(checkpointer, monkeypatch):
-    def refuse(*_):
-        raise UserError("disk full")
-
-    monkeypatch.setattr(checkpoint, "save_tensors", refuse)
-    with checkpointer:
-        checkpointer.save()
-        while not checkpointer.written.done():
-            time.sleep(0.01)
-        with pytest.raises(UserError, match="disk full"):
-            checkpointer.save_if_due()
-
-
+@pytest.mark.parametrize(("cost", "waits"), [(0.1, 20), (10, 50)])
 def test_saving_takes_a_200th_of_the_time_and_waits_less_than_a_minute(
-    checkpointer, monkeypatch
+    checkpointer, monkeypatch, cost, waits
 ):
-    now = 1000.0
-    saved_at = []
-    cost = 0.2
+    now, saved_at = 1000.0, []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
 
     def save(*_):
         nonlocal now
-        now += cost
         saved_at.append(now)
+        now += cost
 
     monkeypatch.setattr(checkpoint, "save_tensors", save)
     with checkpointer:
-        now += 1
-        checkpointer.save_if_due()
-        checkpointer.wait()
-        saved_at.clear()
-        for cost, waits in ((0.1, 20), (10, 50)):
-            checkpointer.save()
+        while len(saved_at) < 2:
+            now += 0.1
+            checkpointer.save_if_due()
             checkpointer.wait()
-            for _ in range(600):
-                now += 0.1
-                checkpointer.save_if_due()
-                checkpointer.wait()
-            assert saved_at[1] - cost - saved_at[0] == pytest.approx(waits, abs=0.2)
-            saved_at.clear()
+    assert saved_at[1] - cost - saved_at[0] == pytest.approx(waits, abs=0.2)
 
 
 def test_the_key_is_of_params_data_code_but_the_plumbing_and_machine(tmp_path, monkeypatch):
     """A better error message does not discard the checkpoint of a long run."""
-    files = {name: tmp_path / name for name in ("data", "fake", "plumbing.fake")}
+    files = {name: tmp_path / name for name in ("data", "code", "plumbing.code")}
     for name, file in files.items():
         file.write_text(name)
-        if name != "data":
+        if "code" in name:
             module = SimpleNamespace(__file__=str(file))
             monkeypatch.setitem(sys.modules, f"mnist_lstm.{name}", module)
 
@@ -222,52 +187,35 @@ def test_the_key_is_of_params_data_code_but_the_plumbing_and_machine(tmp_path, m
 
     before = parts()
     found = [parts(params="other"), parts(machine="cuda")]
-    for file in files.values():
-        text = file.read_text()
+    for name, file in files.items():
         file.write_text("changed")
         found.append(parts())
-        file.write_text(text)
+        file.write_text(name)
     changed = [[i for i in range(4) if before[i] != after[i]] for after in found]
-    # "data" is a module of the code here, too
     assert changed == [[0], [3], [1], [2], []]
 
 
 def test_one_finished_run_keeps_one_checkpoint(tmp_path, capsys):
-    """A run that died keeps its own; what it says of a change concerns those alone."""
-    scratch = tmp_path / "checkpoints"
+    """A run that died keeps its own, and so does the user who has put a copy there."""
+    scratch = tmp_path / "scratch"
+    copied = scratch / f"{KEY}-copy"
+    copied.mkdir(parents=True)
+    (copied / "finished").touch()
+    (tmp_path / "checkpoints").symlink_to(scratch)
     for name in ("died", "first", "second"):
-        with Checkpointer(scratch / key(name), Counter()) as checkpointer:
+        folder = tmp_path / "checkpoints" / key(name)
+        with Checkpointer(folder, Counter()) as checkpointer:
             checkpointer.save()
             checkpointer.save()
             if name != "died":
                 checkpointer.finish()
     kept = {path.name: len(list(path.glob("*.safetensors"))) for path in scratch.iterdir()}
-    assert kept == {key("died"): 2, key("second"): 1}
+    assert kept == {key("died"): 2, key("second"): 1, copied.name: 0}
+    # what it says of a change is of the run that died alone
     shutil.rmtree(scratch / key("died"))
     capsys.readouterr()
-    with Checkpointer(scratch / key("third"), Counter()):
+    with Checkpointer(tmp_path / "checkpoints" / key("third"), Counter()):
         assert capsys.readouterr().out == ""
-
-
-def test_they_may_lie_on_a_scratch_disk_beside_folders_of_the_users_own(tmp_path, capsys):
-    """A copy of a run's checkpoints, say, with the mark that it finished."""
-    scratch = tmp_path / "scratch"
-    own = [scratch / f"{KEY}-backup", scratch / "my-old-run-of-monday", scratch / f"{KEY}0"]
-    for folder in own:
-        folder.mkdir(parents=True)
-        (folder / "finished").touch()
-    (tmp_path / "checkpoints").symlink_to(scratch)
-    for name in ("first", "second"):
-        (scratch / f"disk of {name}").mkdir()
-        (scratch / key(name)).symlink_to(scratch / f"disk of {name}")
-        with Checkpointer(tmp_path / "checkpoints" / key(name), Counter()) as saving:
-            saving.finish()
-    assert {path.name for path in scratch.glob("*-*")} == {
-        key("second"),
-        *(folder.name for folder in own if "-" in folder.name),
-    }
-    assert all((folder / "finished").exists() for folder in own)
-    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("ends", [Checkpointer.save_if_due, Checkpointer.finish])
