@@ -1,11 +1,15 @@
-import math
-
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
 from defaults import augment_params
-from mnist_lstm.training.augmentation import _KNOTS, _elastic, augment, strength_at
+from mnist_lstm.training.augmentation import (
+    _KNOTS,
+    OF_IMAGES,
+    _elastic,
+    augment,
+    strength_at,
+)
 
 
 @pytest.fixture
@@ -51,7 +55,6 @@ def test_a_shift_is_of_the_share_of_the_size_each_way(dots):
     right, below = centres(distorted(dots, shift=0.1))
     assert 2.8 < (right - 8).abs().max() < 2.91
     assert 2.8 < below.abs().max() < 2.91
-    assert torch.corrcoef(torch.stack([right, below]))[0, 1].abs() < 0.12
 
 
 def test_a_scale_moves_what_lies_off_the_middle_and_a_shear_slides_rows(dots):
@@ -74,31 +77,28 @@ def test_an_elastic_field_strays_by_its_pixels_smoothly(dots):
     assert (augmented.sum((1, 2)) / 9).median() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("size", [(28, 28), (20, 31)])
-def test_an_elastic_field_is_pytorchs_bicubic_one(size):
+def test_an_elastic_field_is_pytorchs_bicubic_one():
+    size = length, q = 20, 31
     torch.manual_seed(0)
     field = _elastic(torch.zeros(5, *size), 0.7, torch.ones(()))
     torch.manual_seed(0)
     knots = torch.randn(5, 2, _KNOTS, _KNOTS)
     smooth = interpolate(knots, size, mode="bicubic", align_corners=True)
-    length, q = size
     pixels = torch.tensor([2 * 0.7 / q, 2 * 0.7 / length])
     torch.testing.assert_close(field, smooth.permute(0, 2, 3, 1) * pixels)
 
 
-def test_it_keeps_what_a_batch_is_and_augments_each_image_its_own_way(dots):
-    everything = {"rotation": 15, "scale": 0.15, "shear": 0.2, "shift": 0.1, "elastic": 0.5}
+def test_it_keeps_what_a_batch_is_and_draws_each_image_anew():
     x = torch.rand(7, 20, 28)
-    augmented = distorted(x, **everything)
+    augmented = distorted(x, rotation=15, scale=0.15, shear=0.2, shift=0.1, elastic=0.5)
     assert augmented.shape == x.shape
     assert augmented.dtype == x.dtype
     assert 0 <= augmented.min() <= augmented.max() <= 1
-    assert not torch.equal(augmented[0], distorted(x[:1], **everything)[0])  # drawn anew
-    right, _ = centres(distorted(dots[:50], rotation=math.degrees(1)))
-    assert len(right.unique()) > 45
+    turned = distorted(x[:1].expand(7, -1, -1), rotation=5)
+    assert len(turned.unique(dim=0)) == 7
 
 
-@pytest.mark.parametrize("name", ["rotation", "scale", "shear", "shift", "elastic"])
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_a_share_of_an_amplitude_is_that_much_of_it(dots, name):
     torch.manual_seed(1)
     half = distorted(dots[:50], 0.5, **{name: 0.5})

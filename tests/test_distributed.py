@@ -2,20 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import uuid
 from contextlib import nullcontext
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
 from defaults import ALL_ON, DIGITS, augment_params, model_params, train_params
-from mnist_lstm.data.splits import Split, load_split, save_split
+from mnist_lstm.data.splits import Split
 from mnist_lstm.device import lacks_for_bf16, make_deterministic
 from mnist_lstm.evaluation import compute_logits
 from mnist_lstm.models.lstm import LSTMClassifier
@@ -24,27 +21,30 @@ from mnist_lstm.training import distributed
 from mnist_lstm.training.distributed import Workers, join_workers
 from mnist_lstm.training.launcher import count_workers
 from mnist_lstm.training.loop import Run, fit
-from sharded import TORCHRUN, assert_trained_as, project, train, whole, workers_of
+from sharded import TORCHRUN, project, train, whole, workers_of
 from test_resume import results
 
 
 @pytest.mark.parametrize(
-    ("name", "precision", "optimizer"),
+    ("name", "precision", "optimizer", "counts"),
     [
-        *[("lstm", "fp32", "muon"), ("lstm", "bf16", "adamw")],
-        *[("gru", "bf16", "muon"), ("transformer", "bf16", "muon")],
+        ("lstm", "bf16", "adamw", (1, 2, 4)),
+        ("gru", "bf16", "muon", (1, 2)),
+        ("transformer", "fp32", "muon", (1, 2)),
     ],
 )
 @pytest.mark.long
-def test_any_number_of_workers_writes_the_same_bytes(project, name, precision, optimizer):
+def test_any_number_of_workers_writes_the_same_bytes(
+    project, name, precision, optimizer, counts
+):
     """With all that draws or keeps something on."""
     if precision == "bf16" and lacks_for_bf16(torch.device("cpu")):
-        pytest.skip("no LSTM in bf16 here")
+        precision = "fp32"
     on = {"precision": precision, "optimizer": optimizer, "epochs": 2}
     project.set_params(ALL_ON)
     project.set_params({"train": on, "model": {"name": name}})
     found = []
-    for workers in (1, 2, 4) if name == "lstm" else (1, 2):
+    for workers in counts:
         project.run("rm", "-rf", "checkpoints", "models", "plots/history.csv")
         output = train(project, workers)
         assert output.count("epoch   2 ") == 1  # the first worker speaks for all
@@ -68,8 +68,7 @@ def test_a_step_of_shards_is_about_the_step_of_the_batch(split):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("n", [1, 512, 513, 1700])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("n", "count"), [(1, 3), (1700, 3), (1700, 1)])
 def test_workers_share_the_batches_of_an_evaluation(monkeypatch, n, count):
     """Each computes its own; put together they are those of one."""
     model = LSTMClassifier(model_params(hdim=4, n_layer=1))
@@ -109,30 +108,21 @@ def test_what_workers_cannot_do_is_refused_before_they_meet(
         join_workers(train_params(**({"shards": 4, "batch_size": 64} | params)))
 
 
-@pytest.mark.parametrize(
-    ("workers", "params", "says"),
-    [
-        ("two", {}, "TRAIN_WORKERS must be a number from 1 to 1024, got 'two'"),
-        (2, {"lr": -1.0}, "train.lr must be greater than 0, got -1.0"),
-    ],
-)
-def test_what_cannot_work_is_one_line_of_the_first_worker(project, workers, params, says):
-    project.set_params({"train": params})
-    output = train(project, workers, ok=False)
-    lines = [line for line in output.splitlines() if not line.startswith("exit status")]
-    assert len(lines) == 1, output
-    assert lines[0].startswith("error: ")
-    assert lines[0].endswith(says)
-    assert not (project.path / "models").exists()
-
-
-@pytest.mark.parametrize("value", ["", "0", "-1", "1.5", "9" * 20, "\u00b2"])
+@pytest.mark.parametrize("value", ["two", "0", "1.5", "\u00b2"])
 def test_a_variable_that_holds_no_such_number_is_named_in_one_line(monkeypatch, value):
     monkeypatch.setenv("TRAIN_WORKERS", value)
     with pytest.raises(SystemExit) as refused:
         count_workers()
     start = "error: TRAIN_WORKERS must be a number from 1 to 1024, got '"
     assert str(refused.value).startswith(start)
+
+
+def test_what_cannot_work_is_one_line_of_the_first_worker(project):
+    project.set_params({"train": {"lr": -1.0}})
+    output = train(project, 2, ok=False)
+    (line,) = [line for line in output.splitlines() if not line.startswith("exit status")]
+    assert line == "error: params.yaml: train.lr must be greater than 0, got -1.0"
+    assert not (project.path / "models").exists()
 
 
 NOWHERE = ("unshare", "--map-root-user", "--uts", "--net", "sh", "-c")
@@ -152,46 +142,24 @@ def test_workers_need_no_name_of_their_host_and_dvc_does_not_know_of_them(projec
     assert "Stage 'train' didn't change" in project.dvc("repro", "train")
 
 
-WORKS = """
-import os, signal, sys, time
+FAILS = """
+import os, sys, time
 from mnist_lstm.training.launcher import count_workers, launch
 if count := count_workers():
     launch(count)
-if os.environ["RANK"] == "1":
-    {}
-time.sleep(1)
-sys.exit("error: the first says why")
+if os.environ["RANK"] == "0":
+    time.sleep(1)
+    sys.exit("error: the first says why")
+sys.exit(1)
 """
 
 
-@pytest.mark.parametrize(
-    ("does", "says"),
-    [
-        ("sys.exit(1)", "error: the first says why"),
-        ("os.kill(os.getpid(), 9)", "error: worker 1 was ended by SIGKILL"),
-    ],
-)
-def test_who_fails_is_told_in_one_line(tmp_path, does, says):
-    """The first worker speaks for all, however long it takes."""
-    script = tmp_path / "works.py"
-    script.write_text(WORKS.format(does))
+def test_the_first_worker_says_for_all_why_they_fail_however_long_it_takes(tmp_path):
+    script = tmp_path / "fails.py"
+    script.write_text(FAILS)
     env = os.environ | {"PYTHONPATH": "src", "TRAIN_WORKERS": "2"}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, f"{says}\n")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("delay", [0, 2])
-def test_when_dvc_dies_as_workers_start_nothing_is_trained(project, delay):
-    with project.start("dvc", "repro", "train", own_group=True, TRAIN_WORKERS="2") as dvc:
-        while not (launchers := psutil.Process(dvc.pid).children()):
-            assert dvc.poll() is None
-        time.sleep(delay)
-        os.kill(dvc.pid, signal.SIGKILL)
-        _, alive = psutil.wait_procs(launchers, timeout=20)
-        assert not alive
-        output, _ = dvc.communicate(timeout=20)  # its workers have ended, too
-    assert "epoch  12" not in output
+    assert (done.returncode, done.stderr) == (1, "error: the first says why\n")
 
 
 @pytest.mark.long
@@ -232,48 +200,6 @@ def test_workers_that_have_nothing_left_to_do_end_in_peace(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def start_hosts(*projects):
-    """Start torchrun by hand on "hosts" that are folders: two workers in all."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = (*TORCHRUN, "--nnodes=2", "--nproc-per-node=1", f"--rdzv-id={uuid.uuid4()}")
-    return [
-        project.start(
-            *(*common, "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"),
-            f"--rdzv-conf=is_host={str(not i).lower()},join_timeout=60",
-            "stages/train.py",
-            PYTHONPATH="src",
-            GLOO_SOCKET_IFNAME="lo",
-        )
-        for i, project in enumerate(projects)
-    ]
-
-
-@pytest.mark.long
-def test_two_hosts_write_the_bytes_of_one(project, whole, tmp_path):
-    other = project.copy(tmp_path / "other host")
-    for process in start_hosts(project, other):
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
-    assert_trained_as(project, whole)
-    assert not (other.path / "models").exists()  # the first worker writes
-
-
-@pytest.mark.long
-def test_a_host_with_other_data_is_named(project, tmp_path):
-    other = project.copy(tmp_path / "other host")
-    path = other.path / "data/prepared/train.safetensors"
-    split = load_split(path, model_params())
-    save_split(split.take(torch.arange(1, len(split))), path)
-    said = []
-    for process in start_hosts(project, other):
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 1
-        said += [line for line in output.splitlines() if line.startswith("error: worker ")]
-    assert " has other data than worker 0; give every host the same" in said[0]
-
-
 SAME = {"params": "p", "data": "d", "code": "c", "machine": "m"}
 
 
@@ -284,7 +210,6 @@ SAME = {"params": "p", "data": "d", "code": "c", "machine": "m"}
             SAME | {"code": "x", "machine": "x"},
             "worker 1 on b has other code than worker 0",
         ),
-        (SAME | {"machine": "x"}, "worker 1 on b has other machine than worker 0"),
         (None, "worker 1 on b: train.safetensors: no such file"),
         (SAME, ""),
     ],

