@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from mnist_lstm.plumbing import processes
@@ -55,19 +56,10 @@ def test_a_worker_without_memory_ends_the_work(things):
         list(results)
 
 
-def exists(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize(
     ("stop", "signum", "status", "errors"),
     [
         (os.killpg, signal.SIGINT, 130, "interrupted\n"),  # as by a terminal
-        (os.kill, signal.SIGTERM, 143, "terminated\n"),
         (os.kill, signal.SIGKILL, -9, ""),
     ],
 )
@@ -82,7 +74,7 @@ def test_all_end_with_the_one_that_is_stopped(stop, signum, status, errors):
         stop(process.pid, signum)
         assert process.communicate(timeout=60) == ("", errors)
         assert process.returncode == status
-    end = time.monotonic() + 20
-    while any(map(exists, pids)):
-        assert time.monotonic() < end
+    deadline = time.monotonic() + 20
+    while any(map(psutil.pid_exists, pids)):
+        assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -34,34 +34,30 @@ script.run(main)
 """
 
 
-@pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize(
-    ("signum", "line"),
+    ("ignored", "signum", "line"),
     [
-        (signal.SIGINT, "interrupted\n"),
-        (signal.SIGTERM, "terminated\n"),
-        (signal.SIGHUP, "hung up\n"),
+        (None, signal.SIGINT, "interrupted\n"),
+        (None, signal.SIGHUP, "hung up\n"),
+        (signal.SIGHUP, signal.SIGTERM, "terminated\n"),
     ],
 )
 def test_a_signal_ends_in_one_line_and_leaves_nothing_half_written(
-    tmp_path, signum, line, ignored
+    tmp_path, ignored, signum, line
 ):
     """One that is ignored from the start, as under `nohup`, stays ignored."""
 
     def before():
         heed_signals()
         if ignored:
-            signal.signal(signum, signal.SIG_IGN)
+            signal.signal(ignored, signal.SIG_IGN)
 
     command = [sys.executable, "-c", STAGE, tmp_path / "raw"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes, preexec_fn=before) as process:
         process.stdout.readline()
-        process.send_signal(signum)
-        if ignored:
-            other = signal.SIGINT if signum == signal.SIGTERM else signal.SIGTERM
-            signum, line = other, f"{script.said(other)}\n"
-            process.send_signal(other)
+        for each in filter(None, (ignored, signum)):
+            process.send_signal(each)
         _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + signum, line)
     assert list(tmp_path.iterdir()) == []
@@ -95,7 +91,7 @@ FULL = "No space left on device"
 @pytest.fixture
 def ended(capsys, monkeypatch):
     """Return a function that runs ``main``; it returns the status and standard error."""
-    monkeypatch.setattr(script, "_ignore", lambda: None)  # for the rest of the tests
+    monkeypatch.setattr(script, "_handle", lambda _: None)  # for the rest of the tests
 
     def ended(main, **options):
         with pytest.raises(SystemExit) as caught:
@@ -110,10 +106,8 @@ def ended(capsys, monkeypatch):
     [
         (UserError("a\nerror: b\x1b[31m"), "error: a\\nerror: b\\x1b[31m\n"),
         (UserError("two", "lines"), "error: two\nlines\n"),
-        (OSError(13, "Permission denied", "a"), "error: a: Permission denied\n"),
         (OSError(28, FULL, "a"), f"error: a: {FULL}; make room, then run this again\n"),
         (OSError("no number"), "error: no number\n"),
-        (MemoryError(), "error: out of memory; lower model.hdim in params.yaml\n"),
         (
             RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
             "error: CUDA is out of memory; lower model.hdim in params.yaml\n",
@@ -145,13 +139,9 @@ def test_a_stage_whose_dvc_is_gone_does_nothing(ended, monkeypatch):
     assert ended(pytest.fail) == (143, gone)
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("a shape")])
-def test_a_bug_keeps_its_traceback(error):
-    def main():
-        raise error
-
-    with pytest.raises(type(error)):
-        script.run(main)
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        script.run(lambda: torch.ones(2) + torch.ones(3))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -136,19 +136,16 @@ def test_bits_depend_on_the_seed_and_not_on_what_is_held_out(split):
 @pytest.mark.parametrize(
     ("changes", "lower"),
     [
+        ({"lr": 1e36}, "train.lr (1e+36)"),
         (
             {"optimizer": "muon", "muon_lr": 1.0, "weight_decay": 1e37 / 2},
-            "train.weight_decay (5e+36) or train.muon_lr (1) or train.lr (0.01)",
-        ),
-        (
-            {"schedule": "one_cycle", "final_lr": 9e36},
-            "train.final_lr (9e+36) or train.lr (0.01)",
+            "train.muon_lr (1) or train.lr (0.01)",
         ),
     ],
 )
 def test_a_run_that_diverges_stops_with_the_step_and_advice(split, changes, lower):
     with pytest.raises(UserError) as caught:
-        train(split, **({"lr": 0.01} | changes))
+        train(split, **changes)
     assert re.fullmatch(
         r"epoch [12], (step \d: the (loss is (nan|inf)|weights are not finite)|evaluation: "
         rf"the train loss is (nan|inf)): training diverged; lower {re.escape(lower)} in "
@@ -233,7 +230,7 @@ def refusing_to_wait():
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("changes", [{}, ALL_ON], ids=["plain", "all on"])
-def test_on_cuda_no_step_waits_for_the_device(split, terminal, changes):
+def test_on_cuda_no_step_waits_for_the_device(split, changes):
     on = select_device("cuda")
     params = settings(**changes.get("train", {}))
     run = started(params, on, changes.get("augment"), **changes.get("model", {}))
@@ -242,10 +239,8 @@ def test_on_cuda_no_step_waits_for_the_device(split, terminal, changes):
     run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
     augmentation._bicubic(28, data.x.device)  # copied there, once
     steps = []
-    shown = terminal()
     # The one wait is for the epoch's losses, when all steps are taken.
     with refusing_to_wait(), pytest.raises(RuntimeError, match="synchroniz"):
         steps.extend(run.position for _ in fit(run, data, data))
     assert len(steps) == 8
     assert run.step.graphs
-    assert "examples/s" in shown.getvalue()  # with the bar drawn

@@ -12,8 +12,6 @@ from mnist_lstm.plumbing.errors import UserError
 # from malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-# https://github.com/pytorch/pytorch/pull/164411
-_CUDNN_WITH_BF16 = 91300
 
 
 class Compute(NamedTuple):
@@ -116,8 +114,6 @@ def lacks_for_bf16(device: torch.device) -> str:
     if device.type == "cuda":
         if torch.cuda.get_device_capability() < (8, 0):
             return "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"
-        if (torch.backends.cudnn.version() or 0) < _CUDNN_WITH_BF16:
-            return "an LSTM in bf16 takes cuDNN 9.13 or later"
         return ""
     # On a CPU, only trying tells.
     x = torch.zeros(1, 1, 1)

@@ -22,16 +22,15 @@ def alone_in(place: Path) -> Iterator[None]:
     """
     held = os.open(place, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(held)
-        raise UserError(
-            f"{place}: another process is at work there; wait until it ends, or end it, "
-            "then run this again"
-        ) from None
-    except OSError as error:  # some network file systems have no locks
-        print(f"warning: {place}: no lock: {error.strerror}", file=sys.stderr)
-    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{place}: another process is at work there; wait until it ends, or end "
+                "it, then run this again"
+            ) from None
+        except OSError as error:  # some network file systems have no locks
+            print(f"warning: {place}: no lock: {error.strerror}", file=sys.stderr)
         yield
     finally:
         os.close(held)
@@ -61,13 +60,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside ``path`` to fill; rename it there on success.
 
     Raises:
-        UserError: another process does the same; or ``path`` is a link.
+        UserError: another process does the same.
     """
-    if path.is_symlink():
-        raise UserError(
-            f"{path}: a symbolic link, and DVC keeps no output behind one; remove it, and "
-            "for another disk move the whole project there"
-        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with alone_in(path.parent), replacing(path) as beside:
         beside.mkdir()

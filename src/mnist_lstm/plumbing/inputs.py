@@ -5,17 +5,16 @@ would be recorded for the old result, and never be run.
 Source: https://github.com/treeverse/dvc/issues/11058
 """
 
-import functools
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mnist_lstm.plumbing.errors import UserError
 
-_look: Callable[[], dict[str, Any]] = dict  # at nothing, where this is no stage
+_stage: dict[str, list[str]] = {}  # as dvc.yaml has it; empty where this is no stage
 _found: dict[str, Any] = {}
 
 
@@ -25,20 +24,16 @@ def remember() -> None:
     Raises:
         ParamsError: params.yaml holds what does not fit.
     """
-    from ruamel.yaml import YAML  # not above: it takes a moment
+    from mnist_lstm.plumbing.params import load_params, parse_yaml  # they take a moment
 
-    global _look, _found
+    global _stage, _found
     pipeline = Path("dvc.yaml")
-    stages = YAML(typ="safe").load(pipeline)["stages"] if pipeline.exists() else {}
-    if stage := stages.get(Path(sys.argv[0]).stem):
-        from pathspec import GitIgnoreSpec
-
-        from mnist_lstm.plumbing.params import load_params
-
+    if pipeline.exists():
+        stages: Any = parse_yaml(pipeline.read_text(), pipeline)
+        _stage = stages["stages"].get(Path(sys.argv[0]).stem, {})
+    if _stage:
         load_params()
-        ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text().splitlines())
-        _look = functools.partial(_look_at, stage["deps"], stage["params"], ignored)
-        _found = _look()
+    _found = _look()
 
 
 def refuse_changes() -> None:
@@ -61,8 +56,12 @@ def refuse_changes() -> None:
         )
 
 
-def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]:
+def _look() -> dict[str, Any]:
     """Return the value of each parameter, and a hash of each file, by their names."""
+    if not _stage:
+        return {}
+    from pathspec import GitIgnoreSpec
+
     from mnist_lstm.plumbing.params import parse_yaml
 
     # Not as typed: who adds a key for a figure meanwhile adds it to the types, too.
@@ -71,13 +70,14 @@ def _look_at(deps: list[str], params: list[str], ignored: Any) -> dict[str, Any]
     found = {
         name: value
         for name, value in values.items()
-        if any(f"{name}.".startswith(f"{param}.") for param in params)
+        if any(f"{name}.".startswith(f"{param}.") for param in _stage["params"])
     }
-    roots = [Path(fill_in(dep, values)) for dep in deps]
+    ignored = GitIgnoreSpec.from_lines(Path(".dvcignore").read_text().splitlines())
+    roots = [Path(fill_in(dep, values)) for dep in _stage["deps"]]
     for path in (path for root in roots for path in (root, *root.rglob("*"))):
         if path.is_file() and not ignored.match_file(path):
-            now = path.stat()
-            found[str(path)] = _hash(path, now.st_ino, now.st_ctime_ns)
+            with path.open("rb") as file:
+                found[str(path)] = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     return found
 
 
@@ -92,9 +92,3 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value[key], f"{name}.{key}" if name else key)
     else:
         yield name, value
-
-
-@functools.cache
-def _hash(path: Path, *_version: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:12]

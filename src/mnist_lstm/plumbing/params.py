@@ -27,7 +27,6 @@ Degrees = Annotated[float, Field(ge=0, le=180)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-
 _MODELS = Path(__file__).parent.parent / "models"
 _NO_MODELS = ("__init__", "base", "explanation", "gates", "store")
 
@@ -141,11 +140,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     Raises:
         ParamsError: one line for each thing wrong: file, key, value, what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        advice = "run this from the project's root"
-        raise ParamsError(f"{path}: no such file; {advice}") from None
+    if not path.exists():
+        raise ParamsError(f"{path}: no such file; run this from the project's root")
+    text = path.read_text(encoding="utf-8", errors="replace")
     return check_params(parse_yaml(text, path), str(path))
 
 
@@ -180,18 +177,12 @@ def _explain(item: Any, source: str) -> str:
         return f"{source}: {key} is missing"
     got = reprlib.repr(item["input"])
     if item["type"] in ("extra_forbidden", "invalid_key"):
-        near = difflib.get_close_matches(key, _keys(), n=1)
+        sections = Params.__annotations__.items()
+        known = [f"{name}.{leaf}" for name, s in sections for leaf in s.model_fields]
+        near = difflib.get_close_matches(key, known, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"{source}: {key} is not a parameter, got {got}{hint}"
-    no_section = item["type"] == "model_type"
     allowed = re.sub("^(Input should be|Value error,) ", "", item["msg"])
-    allowed = "a mapping" if no_section else allowed
+    if item["type"] == "model_type":
+        allowed = "a mapping"
     return f"{source}: {key} must be {allowed}, got {got}"
-
-
-def _keys() -> list[str]:
-    return [
-        f"{section}.{key}"
-        for section, values in Params.__annotations__.items()
-        for key in values.model_fields
-    ]

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -44,32 +44,28 @@ class Stopped(Exception):  # noqa: N818 - no error: it was asked for
 def run(main: Callable[[], None], lower: Sequence[str] = (), alone: bool = True) -> None:
     """Run a script's ``main``; turn bad input into one line and exit status 1.
 
-    So is what the system refuses: a full disk, a missing permission, memory. Where a signal
-    ended it, the status is what a shell expects: 130 after Ctrl-C.
-
-    Args:
-        main: what to run.
-        lower: the parameters to lower where memory does not suffice.
-        alone: False for a script that several processes may run at a time.
+    So is what the system refuses: a full disk, a missing permission, memory (then, lower
+    the parameters ``lower``). Where a signal ended it, the status is what a shell expects:
+    130 after Ctrl-C. Where ``alone``, one process of a clone at a time runs the script.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not know all letters
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        file = Path(sys.argv[0])  # of a clone: one process at a time runs it there
+        file = Path(sys.argv[0])
         with alone_in(file) if alone and _FIRST and file.is_file() else nullcontext():
             if _is_orphan():
                 raise Stopped(signal.SIGTERM, "DVC, which started this, is gone")
             main()
             inputs.refuse_changes()
             sys.stdout.flush()
-            _ignore()  # or DVC would discard what is written
+            _handle(signal.SIG_IGN)  # or DVC would discard what is written
     except (UserError, OSError, MemoryError, RuntimeError, Stopped) as error:
         line = _line(error, lower)
         if not line:
             raise
         traceback.clear_frames(error.__traceback__)  # ends the bars that stand in them
         if isinstance(error, Stopped):
-            _ignore()  # the launcher may send the signal of a terminal once more
+            _handle(signal.SIG_IGN)  # the launcher may send a terminal's signal once more
         if _FIRST or not isinstance(error, UserError | Stopped):
             print(line, file=sys.stderr)
         sys.exit(error.status if isinstance(error, Stopped) else 1)
@@ -90,7 +86,7 @@ def begin() -> None:
 
 def end_in_one_line() -> None:
     """From now on, end at a signal with one line and the status that a shell expects."""
-    _handle(dict.fromkeys(_ENDING, _end))
+    _handle(_end)
 
 
 class Request:
@@ -103,12 +99,11 @@ class Request:
         self.asked: int | None = None
 
     def __enter__(self) -> "Request":
-        self.before = {signum: signal.getsignal(signum) for signum in _ENDING}
-        _handle(dict.fromkeys(_ENDING, self._ask))
+        self.before = _handle(self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        _handle(self.before)
+        _restore(self.before)
 
     @property
     def signum(self) -> int | None:
@@ -122,12 +117,11 @@ class Request:
 @contextmanager
 def ending_at_once() -> Iterator[None]:
     """A context in which a signal ends the process: a wait in C++ would not hear it."""
-    before = {signum: signal.getsignal(signum) for signum in _ENDING}
-    _handle(dict.fromkeys(_ENDING, signal.SIG_DFL))
+    before = _handle(signal.SIG_DFL)
     try:
         yield
     finally:
-        _handle(before)
+        _restore(before)
 
 
 def _is_orphan() -> bool:
@@ -146,19 +140,20 @@ def _is_orphan() -> bool:
     return adopted or parent != _PARENT
 
 
-def _ignore() -> None:
-    """From now on, no signal ends the run: what it had to do is done."""
-    _handle(dict.fromkeys(_ENDING, signal.SIG_IGN))
+def _handle(handler: Handler) -> dict[signal.Signals, Handler]:
+    """From now on, ``handler`` takes the signals; return who took them before."""
+    before = {signum: signal.getsignal(signum) for signum in _ENDING}
+    _restore({s: handler for s, old in before.items() if old is not signal.SIG_IGN})
+    return before
 
 
-def _handle(handlers: dict[signal.Signals, Handler]) -> None:
+def _restore(handlers: Mapping[signal.Signals, Handler]) -> None:
     for signum, handler in handlers.items():
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, handler)
+        signal.signal(signum, handler)
 
 
 def _end(signum: int, _frame: object) -> None:
-    _ignore()  # another would cut short the tidying up
+    _handle(signal.SIG_IGN)  # another would cut short the tidying up
     # Not print: the signal may have come in the middle of one.
     if _FIRST:
         os.write(sys.stderr.fileno(), f"{said(signum)}\n".encode())
@@ -177,7 +172,10 @@ def _line(error: Exception, lower: Sequence[str] = ()) -> str:
     if isinstance(error, UserError):
         return f"error: {error}"
     if isinstance(error, OSError):
-        _drop_output()
+        try:
+            sys.stdout.flush()
+        except OSError:  # what it would not take goes nowhere, or Python tries it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = error.filename2 or error.filename  # none of standard output
         reason = f"{where}: {error.strerror}" if where else error.strerror or error
         advice = "; make room, then run this again" if error.errno in _NO_ROOM else ""
@@ -187,11 +185,3 @@ def _line(error: Exception, lower: Sequence[str] = ()) -> str:
         advice = f"; lower {' or '.join(lower)} in params.yaml" if lower else ""
         return f"error: {device}out of memory{advice}"
     return ""
-
-
-def _drop_output() -> None:
-    """Send what standard output would not take nowhere, or Python would try it again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,7 +17,7 @@ from mnist_lstm.evaluation import Score, score
 from mnist_lstm.models.base import Model, make_model
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import AugmentParams, ModelParams, TrainParams
-from mnist_lstm.plumbing.progress import TrainingBar
+from mnist_lstm.plumbing.progress import bar
 from mnist_lstm.training.augmentation import augment, strength_at
 from mnist_lstm.training.cudagraph import GraphedStep, Step
 from mnist_lstm.training.distributed import ALONE, ShardedStep, Workers
@@ -64,12 +64,14 @@ def fit(
         if run.epoch > 0:  # epoch 0 evaluates the untrained model
             release_freed_memory()  # evaluation leaves it in pieces that fit no step
             n = run.begin_epoch(train)
-            with TrainingBar(n, run.epoch, run.params.epochs, run.done) as bar:
+            title = f"epoch {run.epoch}/{run.params.epochs}"
+            with bar(n, title, " examples", min(n, run.done)) as shown:
                 for batch in train.batches(run.params.batch_size, run.order, run.done):
                     run.begin_step()
                     loss = run.step(*batch)
                     run.end_step(loss)
-                    bar.advance(len(batch[0]), loss)
+                    if shown.update(len(batch[0])):  # it is drawn, ten times a second
+                        shown.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
                     yield None
             learnt["train_loss"] = run.mean_loss(n)
         row: Row = {"epoch": run.epoch}
@@ -248,19 +250,11 @@ class Run:
 
     def _diverged(self, found: str) -> UserError:
         """Return the error of what was ``found``, with what to lower, likeliest first."""
-        p = self.params
-        lower = {"lr": p.lr}
-        if p.optimizer == "muon":
-            lower = {"muon_lr": p.muon_lr} | lower
-        if p.schedule == "one_cycle" and p.final_lr > p.lr:
-            lower = {"final_lr": p.final_lr} | lower
-        if (
-            p.weight_decay * max(lower.values()) > 1  # a step takes that share of them
-        ):
-            lower = {"weight_decay": p.weight_decay} | lower
-        names = " or ".join(f"train.{name} ({value:g})" for name, value in lower.items())
+        lower = f"train.lr ({self.params.lr:g})"
+        if self.params.optimizer == "muon":
+            lower = f"train.muon_lr ({self.params.muon_lr:g}) or {lower}"
         return UserError(
-            f"epoch {self.epoch}, {found}: training diverged; lower {names} in params.yaml"
+            f"epoch {self.epoch}, {found}: training diverged; lower {lower} in params.yaml"
         )
 
     def taken(self) -> int:

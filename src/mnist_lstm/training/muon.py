@@ -70,18 +70,18 @@ class Muon(Optimizer):
             gradient = torch.stack([p.grad for p in group if p.grad is not None])
             momentum.lerp_(gradient, 1 - beta)
             ahead = gradient.lerp_(momentum, beta)  # as Nesterov looks a step ahead
-            dtype = _dtype(ahead, self.precision)
-            update = self._lr * _scale(ahead) * orthogonalize(ahead, dtype)
+            # bfloat16 is precise enough, and faster on more than 128 columns and rows
+            wide = min(ahead.shape[1:]) > 128
+            bf16 = wide and self.precision == "bf16"
+            dtype = torch.bfloat16 if bf16 else torch.float32
+            # tall matrices move further, so that outputs change as much
+            scale = math.sqrt(max(1, ahead.shape[1] / ahead.shape[2]))
+            update = self._lr * scale * orthogonalize(ahead, dtype)
             for p, moved in zip(group, update, strict=True):
                 p.mul_(keep).sub_(moved)
 
 
-def orthogonalize(
-    x: Tensor,
-    dtype: torch.dtype,
-    first: Coefficients = _FIRST,
-    second: Coefficients = _SECOND,
-) -> Tensor:
+def orthogonalize(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the matrices ``x`` [n x R x C] with their singular values moved to about 1.
 
     That is to between 0.68 and 1.35, by Newton-Schulz iterations in ``dtype``. One below
@@ -89,15 +89,15 @@ def orthogonalize(
 
     An iteration multiplies ``y`` by a polynomial of its Gram matrix ``y.mT @ y``, which is
     the smaller the taller ``y`` is; so two run on that matrix alone. Rounding errors grow
-    from one to the next: ``second`` begins with ``y`` and its Gram matrix made anew.
+    from one to the next: ``_SECOND`` begins with ``y`` and its Gram matrix made anew.
     """
     tall = x.shape[1] >= x.shape[2]
     y = (x if tall else x.mT).to(dtype)
     gram = y.mT @ y
     # No singular value of y is above its root. It is rounded, too.
     bound = 1.02 * gram.norm(dim=(1, 2), keepdim=True) + 1e-14
-    y = y @ (_multiplier(gram / bound, first) / bound.sqrt())
-    y = y @ _multiplier(y.mT @ y, second)
+    y = y @ (_multiplier(gram / bound, _FIRST) / bound.sqrt())
+    y = y @ _multiplier(y.mT @ y, _SECOND)
     return (y if tall else y.mT).to(x.dtype)
 
 
@@ -116,17 +116,3 @@ def _polynomial(gram: Tensor, a: float, b: float, c: float) -> Tensor:
     result = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     result.diagonal(dim1=1, dim2=2).add_(a)
     return result
-
-
-def _dtype(x: Tensor, precision: str) -> torch.dtype:
-    """Return what to orthogonalize in: bfloat16 where the model computes in it.
-
-    It is precise enough, and faster, but for matrices of up to 128 columns or rows.
-    """
-    wide = min(x.shape[1:]) > 128
-    return torch.bfloat16 if wide and precision == "bf16" else torch.float32
-
-
-def _scale(x: Tensor) -> float:
-    """Return by what tall matrices move further, so that outputs change as much."""
-    return math.sqrt(max(1, x.shape[1] / x.shape[2]))
