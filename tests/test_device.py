@@ -7,7 +7,6 @@ import torch
 
 from defaults import model_params
 from mnist_lstm import device
-from mnist_lstm.device import Compute
 from mnist_lstm.models.lstm import LSTMClassifier
 from mnist_lstm.plumbing.errors import UserError
 
@@ -48,17 +47,6 @@ def test_on_cuda_the_lstm_computes_in_the_precision_that_is_said(dropout, precis
     (1e-12 * logits.sum()).backward()
     assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
     assert all(p.grad.any() for p in model.parameters())  # float16 ends at 6e-8
-
-
-@pytest.mark.cuda
-def test_cuda_says_which_and_in_what_precision(monkeypatch):
-    cuda = device.select_device("cuda")
-    ampere = torch.cuda.get_device_capability() >= (8, 0)
-    said = ", fp32 as TF32)" if ampere else ", fp32)"
-    assert str(Compute(cuda, "fp32")).endswith(said)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    assert str(Compute(cuda, "fp32")).endswith(", fp32)")
-    assert str(Compute(cuda, "bf16")).endswith(", bf16)")
 
 
 def test_a_cpu_that_has_no_lstm_in_bf16_is_told_so_and_trying_it_draws_nothing(monkeypatch):

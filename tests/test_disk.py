@@ -5,9 +5,6 @@ import subprocess
 
 import pytest
 
-from defaults import TINY
-from sandbox import create
-
 NO_ROOM = "No space left on device; make room, then run this again"
 MOUNT = ("unshare", "--map-root-user", "--mount", "bash", "-c")
 
@@ -49,15 +46,3 @@ def test_training_on_a_full_disk_is_one_line_and_resumes_once_there_is_room(
     assert ("resuming from epoch " in roomy) == saved
     for name in ("dvc.lock", "plots/history.csv"):
         assert (project.path / name).read_bytes() == (finished.path / name).read_bytes()
-
-
-@pytest.mark.long
-def test_a_limit_on_the_size_of_files_is_told_the_same_way(tmp_path):
-    """Where no file system may be mounted."""
-    project = create(tmp_path / "project", TINY | {"data": {"name": "digits"}})
-    command = "ulimit -f 8 && python stages/prepare.py"
-    output = project.run("bash", "-c", command, ok=False, PYTHONPATH="src")
-    *_, line = output.splitlines()
-    assert line.startswith("error: data/.prepared.part/train.safetensors: File too large; ")
-    parts = [path for path in project.path.rglob(".*.part") if ".dvc" not in path.parts]
-    assert parts == []

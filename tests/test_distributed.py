@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from mnist_lstm.training import distributed
 from mnist_lstm.training.distributed import Workers, join_workers
 from mnist_lstm.training.launcher import count_workers
 from mnist_lstm.training.loop import Run, fit
-from sharded import TORCHRUN, project, train, whole, workers_of
+from sharded import TORCHRUN, assert_trained_as, project, train, whole, workers_of
 from test_resume import results
 
 
@@ -74,14 +75,12 @@ def test_workers_share_the_batches_of_an_evaluation(monkeypatch, n, count):
     model = LSTMClassifier(model_params(hdim=4, n_layer=1))
     images = torch.randint(0, 255, (n, 28, 28), dtype=torch.uint8)
     data = Split(images, torch.zeros(n, dtype=torch.int64), DIGITS)
-    parts = {rank: [] for rank in range(count)}
-    for rank in parts:
-        keep = lambda _, part, rank=rank: parts[rank].append(part) or part  # noqa: E731
-        monkeypatch.setattr(Workers, "gather", keep)
+    parts = []
+    monkeypatch.setattr(Workers, "gather", lambda _, part: parts.append(part) or part)
+    for rank in range(count):
         list(Workers(rank, count).logits(model, data, 0))
-    together = torch.cat(
-        [row for round_ in zip(*parts.values(), strict=True) for row in round_]
-    )
+    rounds = len(parts) // count
+    together = torch.cat([part for i in range(rounds) for part in parts[i::rounds]])
     assert torch.equal(together[:n], compute_logits(model, data))
 
 
@@ -198,6 +197,31 @@ def test_workers_that_have_nothing_left_to_do_end_in_peace(tmp_path):
     command = (*TORCHRUN, "--nproc-per-node=4", script)
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.long
+def test_two_hosts_write_the_bytes_of_one(project, whole, tmp_path):
+    """Folders of this machine, on which torchrun is started by hand."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    other = project.copy(tmp_path / "other host")
+    started = [
+        host.start(
+            *(*TORCHRUN, "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"),
+            *("--rdzv-id=a-job", f"--rdzv-endpoint=127.0.0.1:{port}"),
+            f"--rdzv-conf=is_host={str(host is project).lower()},join_timeout=60",
+            "stages/train.py",
+            PYTHONPATH="src",
+            GLOO_SOCKET_IFNAME="lo",
+        )
+        for host in (project, other)
+    ]
+    for process in started:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    assert_trained_as(project, whole)
+    assert not (other.path / "models").exists()  # the first worker writes
 
 
 SAME = {"params": "p", "data": "d", "code": "c", "machine": "m"}

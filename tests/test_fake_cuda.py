@@ -151,26 +151,6 @@ def test_weights_in_bf16_lie_as_cudnn_lays_them_and_pass_gradients_on():
         assert values.grad.unique().tolist() == [k]
 
 
-@pytest.mark.parametrize(("precision", "dropout"), [("fp32", 0.2), ("bf16", 0.0)])
-def test_packed_weights_are_what_computes(fake, monkeypatch, precision, dropout):
-    taken = []
-    lstm = torch.lstm
-
-    def take(x, states, weights, *options):
-        taken.append(
-            {(values.untyped_storage()._cdata, values.dtype) for values in weights}
-        )
-        return lstm(x, states, weights, *options)
-
-    monkeypatch.setattr(torch, "lstm", take)
-    run = started(fake, NOTHING | {"model": {"dropout": dropout}}, precision)
-    run.model.train()(torch.zeros(4, 28, 28, device=CUDA))
-    assert len(taken) == (run.model.params.n_layer if dropout else 1)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    for kinds in taken:  # one piece of memory for all of a call's weights, in one type
-        assert [kind for _, kind in kinds] == [dtype]
-
-
 class Recorder(GraphedStep):
     """Captures and replays nothing, and tells how each step was taken."""
 

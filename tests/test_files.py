@@ -36,18 +36,11 @@ def test_a_file_or_folder_appears_whole_or_not_at_all(tmp_path, left):
     assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
-def test_two_processes_do_not_fill_a_folder_at_once(tmp_path):
-    with files.replacing_folder(tmp_path / "data/raw") as beside:
-        (beside / "first").touch()
-        again = files.replacing_folder(tmp_path / "data/raw")
-        with pytest.raises(UserError, match="/data: another process is at work"), again:
-            pass
-    assert [file.name for file in (tmp_path / "data/raw").iterdir()] == ["first"]
-
-
-def test_a_process_that_died_holds_no_one_up(tmp_path):
+def test_one_process_at_a_time_and_one_that_died_holds_no_one_up(tmp_path):
     code = "import os; from mnist_lstm.plumbing import files\n"
     code += "with files.alone_in('.'):\n    os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == 9
     with files.alone_in(tmp_path):
-        pass
+        again = files.alone_in(tmp_path)
+        with pytest.raises(UserError, match="another process is at work there"), again:
+            pass

@@ -36,7 +36,6 @@ def steps(optimizer, model):
     generator = torch.Generator().manual_seed(0)
     for lr in (0.01, 0.01, 0.003):
         optimizer.set_lr(lr)
-        optimizer.zero_grad()
         for p in model.parameters():
             p.grad = torch.randn(p.shape, generator=generator)
         optimizer.step()
@@ -77,13 +76,10 @@ def test_a_step_is_pytorchs(precision, monkeypatch):
 
 def test_biases_and_the_last_layer_have_the_bits_of_adamw():
     params = train_params(
-        optimizer="muon", lr=0.01, muon_lr=0.05, beta2=0.95, weight_decay=0.1, clip=1.0
+        optimizer="muon", lr=0.01, muon_lr=0.05, beta2=0.95, weight_decay=0.1
     )
     ours, theirs = twins()
     steps(make_optimizer(ours, params), ours)
     steps(AdamW(theirs.parameters(), params), theirs)
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b) == ("rnn.weight" not in name)
-    # all gradients are clipped as one
-    norm = torch.cat([p.grad.flatten() for p in ours.parameters()]).norm()
-    assert norm.item() == pytest.approx(1, rel=1e-4)

@@ -71,9 +71,6 @@ def select_device(name: str) -> torch.device:
     """Return the device for ``name``: ``auto`` is CUDA where there is one, else the CPU.
 
     Where NVIDIA's driver is there and PyTorch cannot use it, PyTorch itself warns.
-
-    Raises:
-        UserError: ``cuda`` where there is none.
     """
     if name != "cpu" and torch.cuda.is_available():
         return torch.device("cuda")
@@ -90,9 +87,6 @@ def select_precision(name: str, device: torch.device) -> str:
 
     ``auto`` is bf16 on a CPU that multiplies it in hardware: faster, and as accurate (see
     benchmarks/LOG.md). On CUDA it is fp32, until bf16 is measured there.
-
-    Raises:
-        UserError: ``bf16`` where PyTorch has no LSTM in it.
     """
     if name == "bf16" and (lack := lacks_for_bf16(device)):
         raise UserError(

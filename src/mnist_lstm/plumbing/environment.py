@@ -11,11 +11,7 @@ IS_WORKER = IN_TORCHRUN or STORE in os.environ  # whom torchrun or our launcher 
 
 
 def number_from(name: str, default: int, most: int) -> int:
-    """Return the number from 1 to ``most`` that the variable ``name`` holds.
-
-    Raises:
-        UserError: it holds something else.
-    """
+    """Return the number from 1 to ``most`` that the variable ``name`` holds."""
     asked = os.environ.get(name, str(default))
     if not (asked.isdecimal() and 1 <= int(asked) <= most):
         raise UserError(f"{name} must be a number from 1 to {most}, got {asked!r}")

@@ -16,9 +16,6 @@ def alone_in(place: Path) -> Iterator[None]:
     """Keep other processes out of ``place``, an existing file or folder.
 
     DVC sees to that as well, but for a stage that outlived a DVC that was killed.
-
-    Raises:
-        UserError: another process is in there.
     """
     held = os.open(place, os.O_RDONLY)
     try:
@@ -57,13 +54,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``path`` to fill; rename it there on success.
-
-    Raises:
-        UserError: another process does the same.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with alone_in(path.parent), replacing(path) as beside:
+    """Give an empty folder beside ``path`` to fill; rename it there on success."""
+    with replacing(path) as beside:
         beside.mkdir()
         yield beside
 

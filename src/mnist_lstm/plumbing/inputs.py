@@ -19,11 +19,7 @@ _found: dict[str, Any] = {}
 
 
 def remember() -> None:
-    """Remember this stage's inputs as they are now; do so before any of them is read.
-
-    Raises:
-        ParamsError: params.yaml holds what does not fit.
-    """
+    """Remember this stage's inputs as they are now; do so before any of them is read."""
     from mnist_lstm.plumbing.params import load_params, parse_yaml  # they take a moment
 
     global _stage, _found
@@ -37,11 +33,7 @@ def remember() -> None:
 
 
 def refuse_changes() -> None:
-    """Refuse to go on where an input is another than the remembered one.
-
-    Raises:
-        UserError: names what changed.
-    """
+    """Refuse to go on where an input is another than the remembered one; name it."""
     now = _look()
     changed = [
         f"{name} ({_found.get(name, 'absent')}, now {now.get(name, 'absent')})"

@@ -147,11 +147,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 
 
 def check_params(values: object, source: str) -> Params:
-    """Return ``values``, as read from ``source``, typed.
-
-    Raises:
-        ParamsError: one line for each thing wrong: source, key, value, what is allowed.
-    """
+    """Return ``values``, as read from ``source``, typed; ParamsError as above."""
     try:
         return Params.model_validate(values)
     except pydantic.ValidationError as error:
@@ -159,11 +155,7 @@ def check_params(values: object, source: str) -> Params:
 
 
 def parse_yaml(text: str, source: object) -> object:
-    """Read ``text`` with DVC's own reader: to it, ``020`` is 20; to another it is 16.
-
-    Raises:
-        ParamsError: no YAML.
-    """
+    """Read ``text`` with DVC's own reader: to it, ``020`` is 20; to another it is 16."""
     try:
         return YAML(typ="safe").load(text)
     except Exception as error:  # the reader has its own, and what it meets: ValueError, ...

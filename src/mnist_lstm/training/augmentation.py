@@ -29,11 +29,7 @@ def strength_at(params: AugmentParams, step: int, steps: int) -> float:
 
 
 def refuse_misfits(params: AugmentParams, images: bool) -> None:
-    """Refuse what distorts images where the data are sequences, and the reverse.
-
-    Raises:
-        ParamsError: names the amplitudes.
-    """
+    """Refuse what distorts images where the data are sequences, and the reverse."""
     wrong = OF_SEQUENCES if images else OF_IMAGES
     fits = f"0: the data are {'images' if images else 'sequences'}"
     values = {name: getattr(params, name) for name in wrong}

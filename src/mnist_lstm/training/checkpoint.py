@@ -36,13 +36,8 @@ _KEY = "-".join(["[0-9a-f]" * 12] * len(_PARTS))  # a pattern of folder names
 def checkpoint_key(params: dict, data: list[Path], machine: str) -> str:
     """Return the name of what a run's bits depend on: a hash of each of ``_PARTS``.
 
-    Args:
-        params: all that the run reads of ``params.yaml``.
-        data: the files that it reads.
-        machine: what computes it, in words.
-
     Raises:
-        UserError: these files are others than those that the run read.
+        UserError: the files are others than those that the run read.
     """
     files = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in data)
     parts = json.dumps(params, sort_keys=True).encode(), files, _code(), machine.encode()

@@ -71,11 +71,9 @@ class Workers:
             yield self.gather(part)[:n]
 
     def agree(self, prepare: Callable[[], Any], tell: Callable[[Any], dict]) -> Any:
-        """Return what ``prepare`` returns, where it succeeds for all and tells the same.
+        """Return what ``prepare`` returns, where it succeeds for all workers.
 
-        Args:
-            prepare: what each worker does before the first step.
-            tell: what has to be the same for all of what was prepared, by name.
+        What they ``tell`` of it, by name, has to be the same for all.
 
         Raises:
             UserError: what went wrong, or differs from worker 0, and for which worker.
@@ -105,8 +103,7 @@ class Workers:
     def spread(self, value: object) -> Any:
         """Return the ``value`` that worker 0 has."""
         box = [value]
-        if self.count > 1:
-            _together("broadcast_object_list", box)
+        _together("broadcast_object_list", box)
         return box[0]
 
 
@@ -122,7 +119,7 @@ class ShardedStep:
         own = run.params.shards // workers.count
         self.own = range(workers.rank * own, (workers.rank + 1) * own)
         self.gradient: Step = self._gradient
-        if run.optimizer.cuda:
+        if run.device.type == "cuda":
             self.gradient = GraphedStep(self._gradient)
         self.sizes = [values.numel() for values in run.model.parameters()]
 
@@ -140,7 +137,7 @@ class ShardedStep:
         *gradients, loss = (total / len(batch[0])).split([*self.sizes, 1])
         for values, gradient in zip(self.run.model.parameters(), gradients, strict=True):
             values.grad = gradient.view_as(values)
-        self.run.optimizer.step()
+        self.run.move()
         return loss[0].clone()  # the run keeps it: not the whole of `total` with it
 
     def _row(self, batch: tuple[Tensor, ...], shard: int) -> Tensor:
@@ -156,7 +153,7 @@ class ShardedStep:
 
     def _gradient(self, *batch: Tensor) -> Tensor:
         loss = self.run.loss(*batch, reduction="sum")
-        self.run.optimizer.zero_grad()
+        self.run.model.zero_grad()
         loss.backward()
         gradients = [
             p.grad.flatten() for p in self.run.model.parameters() if p.grad is not None

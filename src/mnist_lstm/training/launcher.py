@@ -16,13 +16,7 @@ _GRACE = 5  # seconds to save in; then who hears nothing is sent the next signal
 
 
 def count_workers() -> int:
-    """Return how many processes are to be started: ``TRAIN_WORKERS``, or none.
-
-    None where this is one of them already.
-
-    Raises:
-        SystemExit: ``TRAIN_WORKERS`` is no number of processes.
-    """
+    """Return how many processes to start: ``TRAIN_WORKERS``; 0 where this is one."""
     try:
         asked = number_from("TRAIN_WORKERS", default=1, most=1024)
     except UserError as error:

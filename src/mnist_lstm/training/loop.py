@@ -9,7 +9,7 @@ from collections.abc import Generator
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import parameters_to_vector
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
 from mnist_lstm.data.splits import Split
 from mnist_lstm.device import Compute, release_freed_memory, retain_freed_memory
@@ -31,9 +31,9 @@ _PROBE = 32  # examples of the fingerprint
 def train_step(run: "Run", *batch: Tensor) -> Tensor:
     """Learn from a ``batch`` as Split.batches yields it; return its mean loss []."""
     loss = run.loss(*batch)
-    run.optimizer.zero_grad()
+    run.model.zero_grad()
     loss.backward()
-    run.optimizer.step()
+    run.move()
     return loss.detach()
 
 
@@ -42,11 +42,8 @@ def fit(
 ) -> Generator[Row | None]:
     """Train ``run.model`` in place, from where the run stands to its last epoch.
 
-    Args:
-        run: its model is on the device of the splits.
-        train: what it learns from, in a new order each epoch.
-        heldout: what it is evaluated on after each epoch, and never learns from.
-        evaluate_train: whether it is evaluated on ``train``, too.
+    It learns from ``train``, in a new order each epoch, and never from ``heldout``. After
+    each epoch it is evaluated on both; where not ``evaluate_train``, on ``heldout`` alone.
 
     Yields:
         None between any two steps, when a checkpoint may be saved; at the end of an epoch
@@ -120,11 +117,12 @@ class Run:
         self.params = params
         self.augment = augment
         # A graph reads it where it lies on the device.
-        self.strength = torch.ones((), device=next(model.parameters()).device)
+        self.device = next(model.parameters()).device
+        self.strength = torch.ones((), device=self.device)
         self.optimizer = make_optimizer(model, params)
         self.workers = workers
         step = functools.partial(train_step, self)
-        self.step: Step = GraphedStep(step) if self.optimizer.cuda else step
+        self.step: Step = GraphedStep(step) if self.device.type == "cuda" else step
         if params.shards > 1:
             self.step = ShardedStep(self, workers)
         self.generator = torch.Generator().manual_seed(params.seed)
@@ -161,7 +159,7 @@ class Run:
         for values in self.model.parameters():
             if values.grad is not None:
                 digest.update(values.grad.cpu().numpy().data)
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         return digest.hexdigest()[:12]
 
     def begin_epoch(self, train: Split) -> int:
@@ -186,6 +184,12 @@ class Run:
         taken, steps = self.taken(), self.params.epochs * self.steps
         self.strength.fill_(strength_at(self.augment, taken, steps))
         self.optimizer.set_lr(learning_rate(self.params, taken, steps))
+
+    def move(self) -> None:
+        """Move the weights by their gradients, of a norm of at most ``train.clip``."""
+        if self.params.clip:
+            clip_grad_norm_(self.model.parameters(), self.params.clip)
+        self.optimizer.step()
 
     def end_step(self, loss: Tensor) -> None:
         """Keep the ``loss`` [] of the step that was taken, and average the weights."""
@@ -289,17 +293,16 @@ class Run:
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict) -> None:
         """Go back to where :meth:`state` was taken."""
-        device = next(self.model.parameters()).device
         self.epoch, self.history = metadata["epoch"], list(metadata["history"])
         self.generator.set_state(tensors["generator.order"])
         torch.set_rng_state(tensors["generator.cpu"])
         if "generator.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["generator.cuda"])
         self.order = tensors.get("order")
-        self.losses = list(tensors.get("losses", torch.empty(0)).to(device).unbind())
+        self.losses = list(tensors.get("losses", torch.empty(0)).to(self.device).unbind())
         for name in self.logits:
             known = tensors.get(f"logits.{name}")
-            self.logits[name] = [] if known is None else [known.to(device)]
+            self.logits[name] = [] if known is None else [known.to(self.device)]
         for owner, module in self.modules.items():
             names = module.state_dict()
             module.load_state_dict({name: tensors[f"{owner}.{name}"] for name in names})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mnist_lstm.models.base import Model
 from mnist_lstm.plumbing.params import TrainParams
-from mnist_lstm.training.optimizer import AdamW, Optimizer
+from mnist_lstm.training.optimizer import AdamW
 
 # Newton-Schulz iterations (a, b, c): a singular value s becomes a s + b s^3 + c s^5.
 Coefficients = tuple[tuple[float, float, float], ...]
@@ -28,7 +28,7 @@ def make_optimizer(model: Model, params: TrainParams) -> "AdamW | Muon":
     return AdamW(model.parameters(), params)
 
 
-class Muon(Optimizer):
+class Muon:
     """Muon for the LSTM's weight matrices, AdamW for its biases and the last layer.
 
     The step is that of ``torch.optim.Muon``, which imports the compiler, and takes matrices
@@ -36,18 +36,14 @@ class Muon(Optimizer):
     """
 
     def __init__(self, model: Model, params: TrainParams):
-        """Begin with a momentum of zero; ``params`` says rates, decay and clipping."""
+        """Begin with a momentum of zero; ``params`` says rates and decay."""
         self.params = params
-        self.parameters = list(model.parameters())
         matrices = model.matrices()
         chosen = set(map(id, matrices))
-        rest = [p for p in self.parameters if id(p) not in chosen]
-        # here, all gradients are clipped as one
-        self.adamw = AdamW(rest, params.model_copy(update={"clip": 0.0}))
-        self.cuda = self.adamw.cuda
+        self.adamw = AdamW([p for p in model.parameters() if id(p) not in chosen], params)
         self.precision = model.precision
         # A graph reads it where it lies on the device.
-        self._lr = torch.tensor(params.muon_lr, device=self.parameters[0].device)
+        self._lr = torch.tensor(params.muon_lr, device=next(model.parameters()).device)
         shapes = dict.fromkeys(p.shape for p in matrices)
         self.groups: list[list[Tensor]] = [
             [p for p in matrices if p.shape == shape] for shape in shapes
@@ -62,8 +58,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the weights by their gradients, which are first clipped in place."""
-        self.clip()
+        """Move the weights by their gradients."""
         self.adamw.step()
         beta, keep = self.params.momentum, 1 - self._lr * self.params.weight_decay
         for group, momentum in zip(self.groups, self.state["momentum"], strict=True):

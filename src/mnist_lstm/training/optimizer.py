@@ -5,30 +5,12 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
 from torch.optim.adamw import adamw
 
 from mnist_lstm.plumbing.params import TrainParams
 
 
-class Optimizer:
-    """What all optimizers do with gradients before they move a weight."""
-
-    parameters: list[Tensor]
-    params: TrainParams
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for p in self.parameters:
-            p.grad = None
-
-    def clip(self) -> None:
-        """Scale all gradients down, in place, where their norm is above ``train.clip``."""
-        if self.params.clip:
-            clip_grad_norm_(self.parameters, self.params.clip)
-
-
-class AdamW(Optimizer):
+class AdamW:
     """Adam with decoupled weight decay; without it (``train.weight_decay: 0``), plain Adam.
 
     The arithmetic is PyTorch's own fused kernel. ``torch.optim.AdamW`` around it imports
@@ -37,15 +19,13 @@ class AdamW(Optimizer):
     """
 
     def __init__(self, parameters: Iterable[Tensor], params: TrainParams):
-        """Begin with moments of zero; ``params`` says betas, decay and clipping."""
+        """Begin with moments of zero; ``params`` says betas and decay."""
         self.parameters = list(parameters)
         self.params = params
-        self.cuda = self.parameters[0].is_cuda
-        # A graph reads the learning rate where it lies on the device.
-        self._lr: Tensor | float = params.lr
-        if self.cuda:
-            self._lr = torch.tensor(params.lr, device="cuda")
         device = self.parameters[0].device
+        self._lr: Tensor | float = params.lr
+        if device.type == "cuda":  # a graph reads it where it lies on the device
+            self._lr = torch.tensor(params.lr, device=device)
         self.state = {
             "exp_avg": [torch.zeros_like(p) for p in self.parameters],
             "exp_avg_sq": [torch.zeros_like(p) for p in self.parameters],
@@ -61,8 +41,7 @@ class AdamW(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the weights by their gradients, which are first clipped in place."""
-        self.clip()
+        """Move the weights by their gradients."""
         adamw(
             self.parameters,
             [p.grad for p in self.parameters if p.grad is not None],
@@ -71,7 +50,7 @@ class AdamW(Optimizer):
             [],
             self.state["step"],
             fused=True,
-            capturable=self.cuda,
+            capturable=isinstance(self._lr, Tensor),
             amsgrad=False,
             beta1=self.params.beta1,
             beta2=self.params.beta2,
