@@ -85,26 +85,21 @@ def test_workers_share_the_batches_of_an_evaluation(monkeypatch, n, count):
 
 
 @pytest.mark.parametrize(
-    ("count", "params", "says"),
+    ("count", "shards", "says"),
     [
-        (3, {}, "params.yaml: train.shards must be a multiple of the 3 workers, got 4"),
-        (
-            2,
-            {"shards": 96},
-            r"train.shards must be at most train.batch_size \(64\), got 96",
-        ),
-        (2, {}, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
+        ("3", 4, "params.yaml: train.shards must be a multiple of the 3 workers, got 4"),
+        ("2", 96, r"train.shards must be at most train.batch_size \(64\), got 96"),
+        ("2", 4, "TRAIN_TIMEOUT must be a number from 1 to 604800, got 'soon'"),
     ],
 )
 def test_what_workers_cannot_do_is_refused_before_they_meet(
-    monkeypatch, count, params, says
+    monkeypatch, count, shards, says
 ):
-    env = {"RANK": "0", "WORLD_SIZE": str(count), "TRAIN_TIMEOUT": "soon"}
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(distributed, "IS_WORKER", True)
+    for name, value in {"WORLD_SIZE": count, "RANK": "0", "TRAIN_TIMEOUT": "soon"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=says):
-        join_workers(train_params(**({"shards": 4, "batch_size": 64} | params)))
+        join_workers(train_params(shards=shards, batch_size=64))
 
 
 @pytest.mark.parametrize("value", ["two", "0", "1.5", "\u00b2"])

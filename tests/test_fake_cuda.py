@@ -155,33 +155,30 @@ class Recorder(GraphedStep):
     """Captures and replays nothing, and tells how each step was taken."""
 
     def __init__(self):
-        super().__init__(lambda x, _: self.took.append(("step", len(x))))
+        super().__init__(lambda x: self.took.append(("step", len(x))))
         self.took = []
 
     def _beside(self, batch):
         self.took.append(("warm-up", len(batch[0])))
 
     def _capture(self, batch):
-        x, *_ = batch
-        self.took.append(("capture", len(x)))
-        replay = functools.partial(self.took.append, ("replay", len(x)))
-        self.graphs[x.shape] = batch, torch.tensor(0.0), SimpleNamespace(replay=replay)
+        replay = functools.partial(self.took.append, ("replay", len(batch[0])))
+        graph = SimpleNamespace(replay=replay)
+        self.graphs[batch[0].shape] = batch, torch.tensor(0.0), graph
         return True
 
-
-def take(step, *sizes):
-    for size in sizes:
-        step(torch.zeros(size, 1, 1), torch.zeros(size))
-    return step.took
+    def kinds(self, sizes):
+        """Take steps on batches of these sizes; return how, by size."""
+        for size in sizes:
+            self(torch.zeros(size, 1, 1))
+        return {n: [kind for kind, size in self.took if size == n] for n in sizes}
 
 
 @pytest.mark.parametrize(("full", "last"), [([256], [96]), ([64] * 4, [13, 14])])
 def test_every_size_that_recurs_gets_a_graph_of_its_own(full, last):
     """In whatever shards; a run may resume on an epoch's last, smaller batch."""
-    took = take(Recorder(), *last, *(full * 5 + last) * 4)
-    for size in {*full, *last}:
-        kinds = [kind for kind, taken in took if taken == size]
-        assert kinds[:4] == ["warm-up"] * 3 + ["capture"]
+    for kinds in Recorder().kinds(last + (full * 5 + last) * 4).values():
+        assert kinds[:4] == ["warm-up"] * 3 + ["replay"]
         assert set(kinds[4:]) == {"replay"}
 
 
@@ -189,13 +186,11 @@ def test_where_the_capture_fails_every_step_is_taken_as_it_comes(monkeypatch, ca
     def refuse(*_):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    class Failing(Recorder):
-        _capture = GraphedStep._capture
-
+    monkeypatch.setattr(Recorder, "_capture", GraphedStep._capture)
     monkeypatch.setattr(cudagraph.torch.cuda, "CUDAGraph", lambda: None)
     monkeypatch.setattr(cudagraph.torch.cuda, "graph", refuse)
-    took = take(Failing(), *[256] * 5, *[96] * 5)
-    assert [kind for kind, _ in took] == 2 * (["warm-up"] * 3 + ["step"] * 2)
+    kinds = Recorder().kinds([256] * 5 + [96] * 5)
+    assert kinds == dict.fromkeys((256, 96), ["warm-up"] * 3 + ["step"] * 2)
     assert capsys.readouterr().err == (
         "warning: no CUDA graph, steps are slower: operation not permitted when stream is "
         "capturing\n"

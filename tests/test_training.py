@@ -1,11 +1,9 @@
 import re
-import warnings
-from contextlib import contextmanager
 
 import pytest
 import torch
 
-from defaults import ALL_ON, augment_params, model_params, train_params
+from defaults import augment_params, model_params, train_params
 from mnist_lstm.device import make_deterministic, select_device
 from mnist_lstm.evaluation import compute_logits, score
 from mnist_lstm.models.lstm import LSTMClassifier
@@ -31,9 +29,9 @@ def train(split, **changes):
     return run, rows_of(run, split, split)
 
 
-def started(params, on="cpu", augment=None, precision="fp32", **sizes):
+def started(params, on="cpu", augment=None):
     make_deterministic(params.seed)
-    model = LSTMClassifier(model_params(**(SMALL | sizes)), precision).to(on)
+    model = LSTMClassifier(model_params(**SMALL)).to(on)
     return Run(model, params, augment_params(**(augment or {})))
 
 
@@ -200,32 +198,3 @@ def test_on_cuda_an_epoch_gives_what_the_cpu_gives(split, monkeypatch):
     assert rows["cuda"][1]["train_loss"] == pytest.approx(
         rows["cpu"][1]["train_loss"], rel=1e-3
     )
-
-
-@contextmanager
-def refusing_to_wait():
-    """What waits for a GPU is an error, but for explicit calls to wait."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # that this is a prototype, once
-            torch.cuda.set_sync_debug_mode("error")
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("changes", [{}, ALL_ON], ids=["plain", "all on"])
-def test_on_cuda_no_step_waits_for_the_device(split, changes):
-    on = select_device("cuda")
-    params = settings(**changes.get("train", {}))
-    run = started(params, on, changes.get("augment"), **changes.get("model", {}))
-    data = split.take(torch.arange(128) % 60).to(on)
-    run.epoch = 1
-    run.order = torch.arange(128, device=on)  # enough for the graph to be replayed
-    augmentation._bicubic(28, data.x.device)  # copied there, once
-    steps = []
-    # The one wait is for the epoch's losses, when all steps are taken.
-    with refusing_to_wait(), pytest.raises(RuntimeError, match="synchroniz"):
-        steps.extend(run.position for _ in fit(run, data, data))
-    assert len(steps) == 8
-    assert run.step.graphs
