@@ -29,7 +29,7 @@ def test_on_cuda_auto_is_fp32_and_bf16_takes_an_ampere(monkeypatch):
     chosen = {"auto": "fp32", "fp32": "fp32", "bf16": "bf16"}
     assert {name: device.select_precision(name, cuda) for name in chosen} == chosen
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
-    with pytest.raises(UserError, match=r"capability 8.0 \(Ampere\) or later, got 'bf16'"):
+    with pytest.raises(UserError, match=r"capability 8.0 or later, got 'bf16'"):
         device.select_precision("bf16", cuda)
 
 
@@ -64,20 +64,18 @@ def test_a_cpu_that_has_no_lstm_in_bf16_is_told_so_and_trying_it_draws_nothing(m
 
 
 @pytest.mark.parametrize(
-    ("able", "used", "runs", "chosen"),
+    ("able", "runs", "chosen"),
     [
-        ({"avx512_bf16": True}, "AVX512", True, "bf16"),
-        ({"avx512_bf16": True}, "AVX2", True, "fp32"),
+        ({"avx512_bf16": True}, True, "bf16"),
         # as under ONEDNN_MAX_CPU_ISA=AVX2, which only trying tells
-        ({"avx512_bf16": True}, "AVX512", False, "fp32"),
-        ({}, "AVX512", True, "fp32"),
+        ({"avx512_bf16": True}, False, "fp32"),
+        ({}, True, "fp32"),
     ],
 )
 def test_auto_is_bf16_where_the_cpu_computes_it_in_hardware(
-    monkeypatch, able, used, runs, chosen
+    monkeypatch, able, runs, chosen
 ):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
     monkeypatch.setattr(device, "lacks_for_bf16", lambda _: "" if runs else "all")
     assert device.select_precision("auto", torch.device("cpu")) == chosen
 

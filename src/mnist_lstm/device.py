@@ -98,17 +98,15 @@ def select_precision(name: str, device: torch.device) -> str:
         return "fp32"
     able = torch.cpu.get_capabilities()
     native = able.get("avx512_bf16") or able.get("amx_bf16")
-    # The environment may ask PyTorch, or oneDNN, for less than the processor can do.
-    used = torch.backends.cpu.get_cpu_capability() == "AVX512"
-    return "bf16" if native and used and not lacks_for_bf16(device) else "fp32"
+    # The environment may ask oneDNN for less than the processor can do.
+    return "bf16" if native and not lacks_for_bf16(device) else "fp32"
 
 
 def lacks_for_bf16(device: torch.device) -> str:
     """Return what ``device`` lacks to train an LSTM in bf16; nothing where it can."""
     if device.type == "cuda":
-        if torch.cuda.get_device_capability() < (8, 0):
-            return "bf16 takes a GPU of compute capability 8.0 (Ampere) or later"
-        return ""
+        ampere = torch.cuda.get_device_capability() >= (8, 0)
+        return "" if ampere else "bf16 takes a GPU of compute capability 8.0 or later"
     # On a CPU, only trying tells.
     x = torch.zeros(1, 1, 1)
     sizes = ((4, 1), (4, 1), (4,), (4,))

@@ -116,8 +116,8 @@ class Run:
             self.modules["best_model"] = copy.deepcopy(model)
         self.params = params
         self.augment = augment
-        # A graph reads it where it lies on the device.
         self.device = next(model.parameters()).device
+        # A graph reads it where it lies on the device.
         self.strength = torch.ones((), device=self.device)
         self.optimizer = make_optimizer(model, params)
         self.workers = workers
