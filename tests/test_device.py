@@ -80,14 +80,6 @@ def test_auto_is_bf16_where_the_cpu_computes_it_in_hardware(
     assert device.select_precision("auto", torch.device("cpu")) == chosen
 
 
-def test_a_seed_fixes_what_is_drawn():
-    device.make_deterministic(3)
-    first = torch.rand(4)
-    device.make_deterministic(3)
-    assert torch.equal(torch.rand(4), first)
-    assert torch.are_deterministic_algorithms_enabled()
-
-
 TRAINS = """
 import ctypes, hashlib, sys, torch
 from defaults import DIGITS, augment_params, model_params, train_params

@@ -129,6 +129,7 @@ def test_augmentation_is_for_what_is_learnt_from_alone_and_fades(split, monkeypa
 
 def test_bits_depend_on_the_seed_and_not_on_what_is_held_out(split):
     first, rows = train(split)
+    assert torch.are_deterministic_algorithms_enabled()
     second, same_rows = train(split)
     other, other_rows = train(split, seed=1)
     blank = split.take(torch.arange(10))
