@@ -26,7 +26,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-import pages
 import speed
 from mnist_lstm.data import own
 from mnist_lstm.data.datasets import OWN
@@ -45,7 +44,6 @@ from mnist_lstm.runs import (
     missing,
     of_kind,
     override,
-    percent,
     read,
     read_recipe,
     read_table,
@@ -77,9 +75,8 @@ def main() -> None:
         overrides = read_recipe(name) + arguments.overrides
         train_seeds(name, override(committed_params(), overrides), arguments.seeds)
     if arguments.steps:
-        found = speed.versions() | {
-            "seconds": time_steps([five for five, _ in MODELS.values()])
-        }
+        seconds = time_steps([five for five, _ in MODELS.values()])
+        found = speed.versions() | {"seconds": seconds}
         STEPS.write_text(json.dumps(found, indent=2) + "\n")
     if not arguments.names:
         write_tables(read_table(RUNS), read_table(RECORDS))
@@ -122,20 +119,17 @@ def time_steps(names: Sequence[str], turns: int = 20) -> dict[str, float]:
     Seconds of CPU time on one thread: other work on the machine takes none of them.
     """
     torch.set_num_threads(1)
-    epochs = {}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    steps = {}
     for name in names:
         params = override(committed_params(), read_recipe(name))
         compute = set_up(params.train.device, params.train.precision, seed=0)
-        images = torch.randint(256, (params.train.batch_size * (turns + 3), 28, 28))
-        data = Split(images.byte(), torch.arange(len(images)) % 10, ()).to(compute.device)
         run = start_run(params.model, params.train, params.augment, compute)
-        run.epoch = 1  # no evaluation before
-        epochs[name] = fit(run, data, data)
+        steps[name] = speed.training_step(run)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(turns + 2):
-        for name, steps in epochs.items():
+        for name, step in steps.items():
             start = process_time()
-            next(steps)
+            step()
             if turn > 1:  # the first warm up
                 seconds[name].append(process_time() - start)
     return {name: round(median(found), 4) for name, found in seconds.items()}
@@ -162,21 +156,20 @@ def read_data(params: Params) -> dict[str, Split]:
 
 def write_tables(runs: pd.DataFrame, records: pd.DataFrame) -> None:
     """Write every table into the pages that have a place for it."""
-    rows = [record_row(record, runs) for record in records.itertuples()]
-    standing = ~records.recipe.duplicated(keep="last")
-    phone: dict[bool, list] = {True: [], False: []}  # by whether on own sequences
-    for row, stands, words in zip(rows, standing, records.params, strict=True):
-        if stands:
-            params = read(words)
-            is_own = params["data.name"] == OWN
-            if is_own or params["model.name"] == "lstm":
-                phone[is_own].append({column: row[column] for column in PHONE})
-            row["recipe"] = f"**{row['recipe']}**"
-    tables = {"": phone[False], ": sequences": phone[True], ": records": rows}
-    tables[": trials"] = trial_rows(runs[runs["split"] == "valid"], records[standing])
-    tables[": models"] = model_rows(runs, records[standing])
-    for mark, table in tables.items():
-        pages.update(f"benchmarks/recipes.py{mark}", markdown(table))
+    table = pd.DataFrame([record_row(record, runs) for record in records.itertuples()])
+    stands = ~records.recipe.duplicated(keep="last")
+    is_own = records.params.str.contains(f"data.name={OWN} ")
+    is_lstm = records.params.str.contains("model.name=lstm ")
+    bold = table.recipe.mask(stands, "**" + table.recipe + "**")
+    tables = {
+        "": table[stands & is_lstm & ~is_own][PHONE],
+        ": sequences": table[stands & is_own][PHONE],
+        ": models": model_table(runs, records[stands]),
+        ": records": table.assign(recipe=bold),
+    }
+    for mark, rows in tables.items():
+        text = markdown(rows.to_dict("records"))
+        speed.update_pages(f"benchmarks/recipes.py{mark}", text)
     speed.write_tables()
 
 
@@ -199,7 +192,7 @@ def record_row(record: Any, runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def model_rows(runs: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any]]:
+def model_table(runs: pd.DataFrame, standing: pd.DataFrame) -> pd.DataFrame:
     """Return what the table of the models tells, by runs on the test split in bfloat16."""
     speeds = json.loads(STEPS.read_text())["seconds"]
     records = dict(zip(standing.recipe, standing.params, strict=True))
@@ -212,36 +205,16 @@ def model_rows(runs: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any
         for name, told in ((five, "five epochs"), (one, "one epoch")):
             asked = tested.params.map(in_bf16) == in_bf16(records[name])
             accuracy = tested[asked & (tested.recipe == name)].accuracy
-            # of two seeds it would be wider than what is possible
-            around = interval(accuracy).rstrip("%") if len(accuracy) > 2 else "few seeds"
+            around = interval(accuracy).rstrip("%")
             row[f"{told} (95% interval)"] = f"{accuracy.mean():.2%} ({around})"
         row["images/s a core"] = f"{params.train.batch_size / speeds[five]:,.0f}"
         rows.append(row)
-    return rows
+    return pd.DataFrame(rows)
 
 
 def in_bf16(words: str) -> str:
     """Return parameters in full, with the precision that `auto` is there."""
     return spell(read(words) | {"train.precision": "bf16"})
-
-
-def trial_rows(trials: pd.DataFrame, standing: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return what the log tells of each trial: what differs from the standing record."""
-    records = dict(zip(standing.recipe, standing.params, strict=True))
-    rows = []
-    for (recipe, words), found in trials.groupby(["recipe", "params"], sort=False):
-        changes = [
-            f"`{key.partition('.')[2]}={value}`"
-            for key, value in sorted(read(words).items() - read(records[recipe]).items())
-            if key not in ("prepare.valid_size", "train.epochs")
-        ]
-        row = {"recipe": f"`{recipe}`", "epochs": found.epochs.iloc[0]}
-        row["what differs"] = ", ".join(changes) or "nothing"
-        row["validation accuracy"] = percent(found.accuracy)
-        row["loss"] = "" if found.loss.isna().any() else f"{found.loss.mean():.4f}"
-        rows.append(row | {"seeds": len(found)})
-    rows.sort(key=lambda row: row["validation accuracy"], reverse=True)
-    return sorted(rows, key=lambda row: (row["recipe"], row["epochs"]))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ evaluation and all epochs, each with its evaluation, checkpoints in it, start-up
 
 import argparse
 import functools
-import gzip
 import itertools
 import json
 import multiprocessing
 import os
 import resource
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -33,15 +31,15 @@ from typing import Any
 
 import torch
 
-import pages
 from mnist_lstm.data.splits import load_split
 from mnist_lstm.device import select_device, set_up
 from mnist_lstm.plumbing import script
-from mnist_lstm.plumbing.params import ModelParams, load_params
+from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.training.checkpoint import Checkpointer
 from mnist_lstm.training.loop import Row, Run, fit, start_run
 
 RESULTS = Path("benchmarks/results")
+PAGES = [Path("README.md"), Path("benchmarks/README.md")]
 QUICK = 6000  # images of each split
 EPOCHS = 5
 ROWS = {
@@ -72,7 +70,17 @@ def main() -> None:
 def write_tables() -> None:
     """Put the table of each machine's figures into the pages."""
     for path in RESULTS.glob("speed-*.json"):
-        pages.update(f"make bench: {path.name}", table(json.loads(path.read_text())))
+        update_pages(f"make bench: {path.name}", table(json.loads(path.read_text())))
+
+
+def update_pages(mark: str, text: str) -> None:
+    """Put ``text`` into each page that has a place for it, between ``mark`` and its end."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- {mark.partition(': ')[0]}: end -->"
+    for path in PAGES:
+        before, found, rest = path.read_text().partition(begin)
+        if found:
+            _, _, after = rest.partition(end)
+            path.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
 def measure(n: int | None, recipe: str) -> dict:
@@ -122,8 +130,8 @@ def figures(turns: list[dict]) -> dict:
     found: dict[str, Any] = {}
     for name in ("train", "evaluate"):
         seconds = [turn[name] for turn in turns if turn[name]]  # the first trains nothing
-        middle, least, most = median(seconds), min(seconds), max(seconds)
-        found[name] = {"median": middle, "least": least, "most": most}
+        least, most = min(seconds), max(seconds)
+        found[name] = {"median": median(seconds), "least": least, "most": most}
     found["job"] = sum(turn["train"] + turn["evaluate"] for turn in turns)
     found["test_accuracy"] = [turn["test_accuracy"] for turn in turns]
     return found | turns[-1]["about"]
@@ -131,7 +139,10 @@ def figures(turns: list[dict]) -> dict:
 
 def notebook_epochs(n: int | None) -> Iterator[dict]:
     """Train as the notebook does; the first turn only evaluates, as does ours."""
-    from notebook import Notebook  # here, for torchvision is no part of our memory
+    # here, for torchvision is no part of our memory
+    from torchvision.datasets.utils import extract_archive
+
+    from notebook import Notebook
 
     # The loader's workers start as they would in a notebook, not as this process did.
     multiprocessing.set_start_method(None, force=True)
@@ -140,8 +151,7 @@ def notebook_epochs(n: int | None) -> Iterator[dict]:
         folder = Path(root) / "MNIST/raw"
         folder.mkdir(parents=True)
         for path in Path("data/raw").glob("*.gz"):
-            with gzip.open(path) as packed, (folder / path.stem).open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
+            extract_archive(path, folder)
         notebook = Notebook(Path(root), device, n)
         for epoch in itertools.count():
             start = trained = clock(device)
@@ -195,13 +205,13 @@ def with_seconds(
             seconds = clock(device) - start
 
 
-def flop_a_step(model: ModelParams, n: int, length: int) -> int:
-    """Return the FLOP of a training step's matrix products, on ``n`` sequences."""
-    widths = [model.xdim] + [model.hdim] * (model.n_layer - 1)
-    gates = 2 * n * length * 4 * model.hdim
-    forward = sum(gates * (width + model.hdim) for width in widths)
-    # Backward for weights and for inputs, but the images: of them no gradient is wanted.
-    return 3 * (forward + 2 * n * model.hdim * model.ydim) - gates * model.xdim
+def training_step(run: Run) -> Callable[[], None]:
+    """Return what takes a training step of ``run``, always on the same batch of noise."""
+    device, n = next(run.model.parameters()).device, run.params.batch_size
+    x, y = torch.rand(n, 28, 28, device=device), torch.arange(n, device=device) % 10
+    run.epoch = run.steps = 1
+    run.model.train()
+    return lambda: run.end_step(run.step(x, y))
 
 
 def clock(device: torch.device) -> float:

@@ -34,10 +34,8 @@ def points(parts: list[list]) -> list[Point]:
     return [point for piece in pieces for point in piece]
 
 
-_NAMED: dict[str, list[list[list]]] = json.loads(
-    Path(__file__).with_suffix(".json").read_text()
-)
-_ALL = {name: [points(stroke) for stroke in strokes] for name, strokes in _NAMED.items()}
+_READ = json.loads(Path(__file__).with_suffix(".json").read_text())
+_ALL = {name: [points(stroke) for stroke in strokes] for name, strokes in _READ.items()}
 DIGITS = {int(name): strokes for name, strokes in _ALL.items() if name.isdigit()}
 ODD = {name: strokes for name, strokes in _ALL.items() if not name.isdigit()}
 
