@@ -38,13 +38,11 @@ def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
 @pytest.mark.long
 def test_the_best_trial_is_applied_reviewed_and_committed_by_three_commands(copy):
     copy.set_up()
-    for hdim in (8, 20):
-        setting = ("-S", f"model.hdim={hdim}", "-S", "prepare.valid_size=100")
-        copy.dvc("exp", "run", "--temp", "--name", f"trial-{hdim}", *setting)
+    copy.dvc("exp", "run", "--temp", "--name", "best", "-S", "model.hdim=20")
     assert copy.git("status", "--porcelain") == ""
     copy.git("checkout", "--quiet", "-b", "wider")
     apply, review, commit = shown("docs/sweeps.md", "<!-- best -->").splitlines()
-    copy.run("bash", "-c", apply.replace("NAME", "trial-20"))
+    copy.run("bash", "-c", apply.replace("NAME", "best"))
     said = copy.run("bash", "-c", review)
     assert re.search(r"model.hdim +\| 16 +\| 20 ", said)
     assert "Outputs that moved: " in said
@@ -77,8 +75,6 @@ def test_a_job_of_slurms_array_pushes_its_experiment(project, tmp_path):
     ((name, found),) = table(project).items()
     assert name == "slurm-7-2"
     assert found["params"]["params.yaml"]["data"]["model"]["hdim"] == 64
-    output = project.run("bash", "runs/slurm.sh", ok=False, **job)
-    assert "No experiments to push" in output  # nor is that a success
 
 
 @pytest.mark.slow

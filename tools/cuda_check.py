@@ -38,7 +38,7 @@ from mnist_lstm.data.splits import Split, load_split
 from mnist_lstm.device import set_up
 from mnist_lstm.plumbing import script
 from mnist_lstm.plumbing.errors import UserError
-from mnist_lstm.plumbing.params import load_params, parse_yaml
+from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.training.cudagraph import GraphedStep
 from mnist_lstm.training.distributed import ShardedStep
 from mnist_lstm.training.loop import Run, fit, start_run, train_step
@@ -66,14 +66,13 @@ class Bench:
         few = min(x for x in (n, self.n, len(split)) if x)
         return split.take(torch.arange(few, device=self.device))
 
-    def start(self, precision: str, seed: int = 0, **sections: dict) -> Run:
-        """Return a run of the default parameters, but for what ``sections`` change."""
-        compute = set_up(self.device.type, precision, seed)
-        p = self.params
-        train = {"seed": seed} | sections.get("train", {})
-        model = p.model.model_copy(update=sections.get("model", {}))
-        augment = p.augment.model_copy(update=sections.get("augment", {}))
-        return start_run(model, p.train.model_copy(update=train), augment, compute)
+    def start(self, precision: str, **changes: dict) -> Run:
+        """Return a run of the default parameters, but for ``changes`` of sections."""
+        model, train, augment = (
+            getattr(self.params, name).model_copy(update=changes.get(name, {}))
+            for name in ("model", "train", "augment")
+        )
+        return start_run(model, train, augment, set_up(self.device.type, precision, 0))
 
 
 def eager(run: Run) -> Run:
@@ -139,23 +138,6 @@ def steps(bench: Bench, precision: str) -> Findings:
             yield f"hdim {hdim}, {way}", f"{milliseconds:.3g} ms"
 
 
-def fast(bench: Bench, precision: str) -> Findings:
-    """Train the recipe ``fast`` with ten seeds."""
-    recipe: dict[str, dict[str, Any]] = {}
-    for line in (ROOT / "recipes/fast").read_text().splitlines():
-        key, _, value = line.removeprefix("-S ").partition("=")
-        section, _, leaf = key.partition(".")
-        recipe.setdefault(section, {})[leaf] = parse_yaml(value, leaf)
-    train, test = bench.split("train"), bench.split("test")
-    for seed in range(2 if bench.n else 10):
-        start = speed.clock(bench.device)
-        run = bench.start(precision, seed, **recipe)
-        *_, row = fit(run, train, test, evaluate_train=False)
-        assert row
-        seconds = speed.clock(bench.device) - start
-        yield f"seed {seed}", f"{row['heldout_accuracy']:.2%} in {seconds:.1f} s"
-
-
 def against(bench: Bench, _: str) -> Findings:
     """Train the notebook's way and ours, five epochs and both accuracies, in turn."""
     result = speed.compare(bench.n)
@@ -189,7 +171,6 @@ SECTIONS: dict[str, tuple[Section, int, bool]] = {
     "against": (against, 165, False),
     "tests": (tests, 100, False),
     "steps": (steps, 60, True),
-    "fast": (fast, 40, True),
 }
 
 

@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dvc.config import Config
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
@@ -50,7 +49,7 @@ METRIC = "valid.accuracy"
 SCRATCH = Path(".dvc/tmp/sweep")  # logs of failed trials, and Optuna's journal
 RANGE = "{low: 16, high: 256}, with step or log: true, or {choices: [1, 2]}"
 
-Trial = dict[str, Any]  # "name" and "overrides"
+Config = Mapping[str, Any]  # of a trial: "overrides", and what a search has chosen
 
 
 def main() -> None:
@@ -67,16 +66,14 @@ def main() -> None:
         os.environ["DATA_MIRROR"] = str(Path(mirror).resolve())  # for the clones
     project = Project.here(options.address)
     SCRATCH.mkdir(parents=True, exist_ok=True)
-    trials: Any = project.grid(options.overrides)
-    report = Report(options.search or len(trials))
     if options.search:
-        trials = Search(project, trials, options.ranges)
-        for trial, accuracy in trials.finished():
-            if not project.cache or git("for-each-ref", project.ref(trial["name"])):
-                report.end(trial, {METRIC: accuracy})
+        search = make_search(project, options.overrides, options.ranges)
+        space, report = options.overrides, Report(project, options.search)
+    else:
+        trials = project.grid(options.overrides)
+        search, space, report = None, tune.grid_search(trials), Report(project, len(trials))
     try:
-        if report.left > 0:
-            run(project, report, trials, options.address)
+        run(project, space, search, report, options.address)
     except KeyboardInterrupt:
         raise script.Stopped(signal.SIGINT, "the same command goes on") from None
     finally:
@@ -110,14 +107,14 @@ class Project:
             url, cache = git("remote", "get-url", "origin"), ""
         return cls(commit, Path(PARAMS).read_text(), url, cache)
 
-    def grid(self, overrides: Sequence[str]) -> list[Trial]:
-        """Return a trial for each combination of the values in ``overrides``."""
+    def grid(self, overrides: Sequence[str]) -> list[list[str]]:
+        """Return the overrides of a trial for each combination of the values in them."""
         combinations = asked(get_hydra_sweeps, {PARAMS: list(overrides)})
-        trials = [self.trial(combination[PARAMS]) for combination in combinations]
-        return list({trial["name"]: trial for trial in trials}.values())
+        trials = {self.name(words[PARAMS]): words[PARAMS] for words in combinations}
+        return list(trials.values())
 
-    def trial(self, overrides: Sequence[str]) -> Trial:
-        """Return the trial with ``overrides``; its name is the same on every machine."""
+    def name(self, overrides: Sequence[str]) -> str:
+        """Return the name of a trial, the same on every machine."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, PARAMS)
             path.write_text(self.params)
@@ -129,8 +126,7 @@ class Project:
                 "add -S prepare.valid_size=5000"
             )
         text = json.dumps([self.commit, params.model_dump()], sort_keys=True)
-        name = f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        return {"name": name, "overrides": list(overrides)}
+        return f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
     def ref(self, name: str) -> str:
         """Return where Git has the experiment ``name``."""
@@ -145,50 +141,29 @@ class Project:
             raise UserError(f"not in this clone: {', '.join(lost)}; run this again")
 
 
-class Search(OptunaSearch):
-    """Trials that Optuna's TPE proposes; its journal keeps those of earlier calls."""
+def make_search(project: Project, overrides: list[str], ranges: Path) -> OptunaSearch:
+    """Return Optuna's TPE over ``ranges``, for trials that share ``overrides``.
 
-    def __init__(self, project: Project, fixed: Sequence[Trial], ranges: Path):
-        """``fixed``: the one trial whose overrides all others share."""
-        if len(fixed) > 1:
-            raise UserError(f"--search: -S takes one value here, {ranges} has the ranges")
-        self.project, self.fixed = project, fixed[0]["overrides"]
-        space = self.read(ranges)
-        journal = optuna.storages.journal.JournalFileBackend(str(SCRATCH / "optuna.log"))
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        super().__init__(
-            space,
-            metric=METRIC,
-            mode="max",
-            sampler=optuna.samplers.TPESampler(constant_liar=True),  # for parallel trials
-            study_name=f"{fixed[0]['name']}: {ranges.read_text()}",
-            storage=optuna.storages.JournalStorage(journal),
-        )
-
-    def finished(self) -> list[tuple[Trial, float]]:
-        """Return the trials of earlier calls with their accuracies."""
-        done = [trial for trial in self._ot_study.trials if trial.state.name == "COMPLETE"]
-        return [(self.trial(trial.params), trial.value) for trial in done]
-
-    def suggest(self, trial_id: str) -> dict[str, Trial]:
-        """Return the next trial, for Tune."""
-        return {"trial": self.trial(super().suggest(trial_id))}
-
-    def trial(self, chosen: Mapping[str, Any]) -> Trial:
-        """Return the trial with the values ``chosen``."""
-        return self.project.trial([*self.fixed, *(f"{k}={v}" for k, v in chosen.items())])
-
-    def read(self, path: Path) -> dict[str, Any]:
-        """Return Optuna's distribution for each parameter in the YAML file ``path``."""
-        try:
-            ranges: Any = parse_yaml(path.read_text(), path)
-            space = {key: distribution(**given) for key, given in ranges.items()}
-        except (OSError, AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: {error}; expected model.hdim: {RANGE}") from None
-        for key, given in ranges.items():
-            for value in given.get("choices") or (given["low"], given["high"]):
-                self.trial({key: value})
-        return space
+    Its journal keeps the trials of earlier calls.
+    """
+    try:
+        given: Any = parse_yaml(ranges.read_text(), ranges)
+        space = {key: distribution(**values) for key, values in given.items()}
+    except (OSError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{ranges}: {error}; expected model.hdim: {RANGE}") from None
+    for key, values in given.items():
+        for value in values.get("choices") or (values["low"], values["high"]):
+            project.name([*overrides, f"{key}={value}"])  # refuses what does not fit
+    journal = optuna.storages.journal.JournalFileBackend(str(SCRATCH / "optuna.log"))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return OptunaSearch(
+        space,
+        metric=METRIC,
+        mode="max",
+        sampler=optuna.samplers.TPESampler(constant_liar=True),  # for parallel trials
+        study_name=f"{project.name(overrides)}: {ranges.read_text()}",
+        storage=optuna.storages.JournalStorage(journal),
+    )
 
 
 def distribution(**given: Any) -> Any:
@@ -200,6 +175,12 @@ def distribution(**given: Any) -> Any:
     return (kinds.IntDistribution if whole else kinds.FloatDistribution)(**given)
 
 
+def overrides_of(config: Config) -> list[str]:
+    """Return the overrides of a trial."""
+    chosen = [f"{key}={value}" for key, value in config.items() if key != "overrides"]
+    return [*config["overrides"], *chosen]
+
+
 def asked(reader: Any, *arguments: Any) -> Any:
     """Return what ``reader`` makes of -S; DVC, Hydra and OmegaConf each have own errors."""
     try:
@@ -208,7 +189,7 @@ def asked(reader: Any, *arguments: Any) -> Any:
         raise UserError(f"-S: {str(error.__cause__ or error).splitlines()[0]}") from None
 
 
-def run_trial(project: Project, config: Mapping[str, Trial]) -> dict[str, Any]:
+def run_trial(project: Project, config: Config) -> dict[str, Any]:
     """Return the accuracy of a trial, or the output of a command that failed.
 
     Tune tries again a trial that raises or dies; a command that fails would fail again.
@@ -218,49 +199,47 @@ def run_trial(project: Project, config: Mapping[str, Trial]) -> dict[str, Any]:
         env |= {"GIT_TERMINAL_PROMPT": "0", "DVC_SITE_CACHE_DIR": f"{clone}/.git/dvc"}
         run = partial(said_by, cwd=clone, env=env)
         try:
-            run_experiment(run, Path(clone), config["trial"], project)
+            run_experiment(run, Path(clone), overrides_of(config), project)
             metrics = json.loads(run("git", "show", "FETCH_HEAD:metrics/evaluate.json"))
         except subprocess.CalledProcessError as error:
             return {METRIC: float("nan"), "error": f"{error}\n{error.stdout}{error.stderr}"}
     return {METRIC: metrics["valid"]["accuracy"]}
 
 
-def run_experiment(run: Any, clone: Path, trial: Trial, project: Project) -> None:
-    """Run ``trial`` in ``clone`` and push it, unless it is there; fetch it."""
-    ref = project.ref(trial["name"])
+def run_experiment(run: Any, clone: Path, words: Sequence[str], project: Project) -> None:
+    """Run a trial in ``clone`` and push it, unless it is there; fetch it."""
+    name = project.name(words)
+    ref = project.ref(name)
     run("git", "clone", "--quiet", "--no-checkout", project.url, ".")
     if not run("git", "ls-remote", "origin", ref):
         run("git", "checkout", "--quiet", "--detach", project.commit)
-        with Config(clone / ".dvc", validate=False).edit("local") as config:
-            host = Path(tempfile.gettempdir(), f"mnist-lstm-sweep-{os.getuid()}")
-            config.setdefault("cache", {})["dir"] = project.cache or str(host)
+        host = Path(tempfile.gettempdir(), f"mnist-lstm-sweep-{os.getuid()}")
+        config = f'[cache]\n    dir = "{project.cache or host}"\n'
+        (clone / ".dvc/config.local").write_text(config)
         pull = [] if project.cache else ["--pull"]
-        settings = [word for override in trial["overrides"] for word in ("-S", override)]
-        run("dvc", "exp", "run", *pull, "--name", trial["name"], *settings)
+        settings = [word for override in words for word in ("-S", override)]
+        run("dvc", "exp", "run", *pull, "--name", name, *settings)
         if not project.cache:
             run("dvc", "push")  # first: a ref says that the data are there
-        try:
-            run("git", "push", "--quiet", "origin", ref)
-        except subprocess.CalledProcessError:
-            if not run("git", "ls-remote", "origin", ref):
-                raise  # else another sweep was first: its result stands
+        run("git", "push", "--quiet", "origin", ref)
     run("git", "fetch", "--quiet", "origin", ref)
 
 
-def run(project: Project, report: "Report", trials: Any, address: str | None) -> None:
-    """Let Tune run ``trials``, one on each GPU or, where there is none, on each CPU."""
+def run(
+    project: Project, space: Any, search: Any, report: "Report", address: str | None
+) -> None:
+    """Let Tune run the trials, one on each GPU or, where there is none, on each CPU."""
     with tempfile.TemporaryDirectory(prefix="sweep-", dir="/tmp") as folder:  # a short path
         local = {} if address else {"include_dashboard": False, "_temp_dir": folder}
         with ray.init(address or "local", log_to_driver=False, logging_level=50, **local):
             signal.signal(signal.SIGINT, signal.default_int_handler)  # as Ray expects it
             kind = "gpu" if ray.cluster_resources().get("GPU") else "cpu"
-            search = isinstance(trials, Search)
             tune.Tuner(
                 tune.with_resources(partial(run_trial, project), {"cpu": 0, kind: 1}),
-                param_space={} if search else {"trial": tune.grid_search(trials)},
+                param_space={"overrides": space},
                 tune_config=tune.TuneConfig(
-                    search_alg=trials if search else None,
-                    num_samples=report.left if search else 1,
+                    search_alg=search,
+                    num_samples=report.total if search else 1,
                     reuse_actors=True,  # a new process takes seconds
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
@@ -276,34 +255,31 @@ def run(project: Project, report: "Report", trials: Any, address: str | None) ->
 class Report(tune.Callback):
     """Print a line for each trial that ends, and keep what came of it."""
 
-    def __init__(self, total: int):
-        self.total, self.left, self.failed = total, total, 0
+    def __init__(self, project: Project, total: int):
+        self.project, self.total, self.failed = project, total, 0
         self.done: dict[str, float] = {}
-
-    def end(self, trial: Trial, result: Mapping[str, Any]) -> None:
-        """Take the ``result`` of ``trial``, as `run_trial` returns it."""
-        self.left -= 1
-        if output := result.get("error"):
-            self.failed += 1
-            (log := SCRATCH / f"{trial['name']}.log").write_text(output)
-            said = f"failed: {reason(output)}; see {log}"
-        else:
-            self.done[trial["name"]] = result[METRIC]
-            said = f"{METRIC} {result[METRIC]:.4f}"
-        what = f"{trial['name']} ({' '.join(trial['overrides'])})"
-        print(f"[{self.total - self.left}/{self.total}] {what}: {said}", flush=True)
 
     def on_trial_complete(self, trial: Any, **_: Any) -> None:
         """Take the result of a trial that returned."""
-        self.end(trial.config["trial"], trial.last_result)
-
-    def on_trial_recover(self, trial: Any, **_: Any) -> None:
-        """Say that Tune runs a trial again."""
-        print(f"{trial.config['trial']['name']}: its process died, it runs again")
+        self.end(trial.config, trial.last_result)
 
     def on_trial_error(self, trial: Any, **_: Any) -> None:
         """Take a trial that Tune gives up."""
-        self.end(trial.config["trial"], {"error": Path(trial.error_file).read_text()})
+        self.end(trial.config, {"error": Path(trial.error_file).read_text()})
+
+    def end(self, config: Config, result: Mapping[str, Any]) -> None:
+        """Take the ``result`` of a trial, as `run_trial` returns it."""
+        words = overrides_of(config)
+        name = self.project.name(words)
+        if output := result.get("error"):
+            self.failed += 1
+            (log := SCRATCH / f"{name}.log").write_text(output)
+            said = f"failed: {reason(output)}; see {log}"
+        else:
+            self.done[name] = result[METRIC]
+            said = f"{METRIC} {result[METRIC]:.4f}"
+        n = len(self.done) + self.failed
+        print(f"[{n}/{self.total}] {name} ({' '.join(words)}): {said}", flush=True)
 
     def conclude(self) -> None:
         """Say what came of it all."""
