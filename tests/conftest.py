@@ -125,9 +125,8 @@ def built(once):
 
     def make(path):
         sandbox = create(path, TINY | {"data": {"name": "digits"}})
-        output = sandbox.dvc("repro")
+        (path / ".git/output").write_text(sandbox.dvc("repro"))
         sandbox.commit("The first run")
-        (path / ".git/output").write_text(output)
 
     sandbox = once("built", make)
     sandbox.output = sandbox.text(".git/output")
@@ -147,15 +146,24 @@ def changed(built, once):
     def make(path):
         sandbox = built.copy(path)
         output = sandbox.dvc("exp", "run", "-S", "model.hdim=24")
-        diff = sandbox.dvc("metrics", "diff", "--json")
-        sandbox.commit("A wider model")
         (path / ".git/output").write_text(output)
-        (path / ".git/diff").write_text(diff)
+        (path / ".git/diff").write_text(sandbox.dvc("metrics", "diff", "--json"))
+        sandbox.commit("A wider model")
 
     sandbox = once("changed", make)
     sandbox.output = sandbox.text(".git/output")
     sandbox.diff = json.loads(sandbox.text(".git/diff"))
     return sandbox
+
+
+@pytest.fixture
+def before(changed, tmp_path):
+    """The built project, ready for make; what runs with `hdim` 24 is in DVC's cache."""
+    project = changed.copy(tmp_path / "before")
+    project.git("reset", "--quiet", "--hard", "HEAD~1")
+    project.dvc("checkout", "--quiet")
+    project.set_up()
+    return project
 
 
 @pytest.fixture(scope="session")
@@ -181,9 +189,7 @@ def finished(prepared, once):
 @pytest.fixture(scope="module")
 def browser():
     """A Chromium."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed"
-    )
+    playwright = pytest.importorskip("playwright.sync_api")
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
     if not found:

@@ -55,11 +55,9 @@ class Sandbox:
         )
 
     def dvc(self, *arguments: str, ok: bool = True) -> str:
-        """Run ``dvc``; return all that it printed."""
         return self.run("dvc", *arguments, ok=ok)
 
     def git(self, *arguments: str, ok: bool = True) -> str:
-        """Run ``git``; return all that it printed."""
         return self.run("git", *arguments, ok=ok)
 
     def commit(self, message: str) -> None:
@@ -80,11 +78,9 @@ class Sandbox:
         return Sandbox(path)
 
     def text(self, file: str) -> str:
-        """Return the text of ``file``."""
         return (self.path / file).read_text()
 
     def table(self, file: str) -> "pd.DataFrame":
-        """Return the CSV ``file``."""
         import pandas as pd
 
         return pd.read_csv(self.path / file)
@@ -115,13 +111,8 @@ def create(path: Path, params: dict) -> Sandbox:
     Its parameters are ``params``, whatever experiment the working tree holds, and nothing
     has run there yet.
     """
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     written = ("dvc.lock", "metrics/", "plots/", "own/t")  # and the user's own images
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file() and not name.startswith(written):
@@ -143,11 +134,8 @@ def heed_signals() -> None:
 
 def ran(output: str) -> list[str]:
     """Return the stages that ``dvc`` ran, by its output."""
-    return [
-        line.split("'")[1]
-        for line in output.splitlines()
-        if line.startswith("Running stage")
-    ]
+    lines = output.splitlines()
+    return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
 
 def _environment() -> dict[str, str]:

@@ -7,9 +7,6 @@ import pytest
 
 from sandbox import Sandbox
 
-pytestmark = pytest.mark.long
-
-
 PAGE = Path("docs/share.md").read_text()
 
 
@@ -19,16 +16,16 @@ def block(mark):
     return re.match(r"```bash\n(.*?)\n```", text, re.DOTALL)[1]
 
 
+@pytest.mark.long
 def test_a_version_goes_from_a_store_to_who_has_no_clone(copy, tmp_path):
     def run(project, mark):
         text = block(mark).replace("s3://BUCKET/FOLDER", str(tmp_path / "store"))
         text = text.replace("URL-OF-THIS-REPOSITORY", str(tmp_path / "origin.git"))
         return project.run("bash", "-ec", text)
 
-    copy.git(
-        "init", "--bare", "--quiet", "--initial-branch=main", str(tmp_path / "origin.git")
-    )
-    copy.git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    origin = str(tmp_path / "origin.git")
+    copy.git("init", "--bare", "--quiet", "--initial-branch=main", origin)
+    copy.git("remote", "add", "origin", origin)
     copy.git("push", "--quiet", "--set-upstream", "origin", "main")
     run(copy, "store")
     run(copy, "register")

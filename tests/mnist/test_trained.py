@@ -3,20 +3,16 @@
 It takes minutes, and is skipped where no such model lies.
 """
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageChops, ImageOps
 
 from defaults import DEFAULT
 from mnist_lstm.data.picture import prepare
 from mnist_lstm.data.splits import load_split, to_input
-from mnist_lstm.evaluation import compute_logits
-from mnist_lstm.export import page
 from mnist_lstm.models.store import load_model
 from mnist_lstm.plumbing.params import ModelParams, check_params, load_params
 from mnist_lstm.runs import override, read_recipe
@@ -51,56 +47,6 @@ def split(model):
 
 def report(name, text):
     print(f"\n{name}: {text}")
-
-
-def enlarged(image, generator):
-    """Return an image as a picture: 280x280, dark on light, shifted, turned by 5°."""
-    picture = Image.fromarray(image.numpy()).resize((280, 280), Image.Resampling.BICUBIC)
-    picture = picture.rotate(generator.choice([-5, 5]), Image.Resampling.BICUBIC)
-    # At most so far that nothing leaves the picture.
-    left, top, right, bottom = picture.point(lambda grey: 255 * (grey > 8)).getbbox()
-    x = generator.integers(-min(left, 30), min(280 - right, 30) + 1)
-    y = generator.integers(-min(top, 30), min(280 - bottom, 30) + 1)
-    return ImageOps.invert(ImageChops.offset(picture, int(x), int(y)))
-
-
-def test_enlarged_inverted_shifted_and_turned_test_images_keep_96_percent(model, split):
-    generator = np.random.default_rng(0)
-    pictures = (enlarged(image, generator) for image in split.x)
-    images = torch.stack([torch.from_numpy(prepare(picture)) for picture in pictures])
-    logits = compute_logits(model, dataclasses.replace(split, x=images))
-    accuracy = (logits.argmax(1) == split.labels).double().mean().item()
-    report("test images as pictures", f"{accuracy:.2%}")
-    assert accuracy >= 0.96
-
-
-def test_the_bound_of_float16_is_derived_and_holds(model, split):
-    expected = compute_logits(model, split)
-    moved = (compute_logits(page.round_to_float16(model), split) - expected).abs()
-    report("largest move of a logit by float16", f"{moved.max():.4f}")
-    assert moved.max() <= page.FLOAT16_BOUND
-    deviations = []
-    weights = list(model.parameters())
-    for image in split.x[:5]:
-        logits = model.train()(to_input(image[None]))[0]
-        for logit in logits:
-            slopes = torch.autograd.grad(logit, weights, retain_graph=True)
-            terms = ((g * step(w)) ** 2 for g, w in zip(slopes, weights, strict=True))
-            deviations.append((sum(term.sum() for term in terms) / 12).sqrt().item())
-    model.eval()
-    report(
-        "standard deviation of a logit", f"{min(deviations):.5f} to {max(deviations):.5f}"
-    )
-    assert 6 * max(deviations) < page.FLOAT16_BOUND
-    # The theory fits what is measured.
-    measured = moved[:5].pow(2).mean().sqrt().item()
-    theory = np.sqrt(np.mean(np.square(deviations)))
-    assert theory / 2 < measured < theory * 2
-
-
-def step(w):
-    """Return the distance of float16's numbers around each weight."""
-    return 2.0 ** (torch.log2(w.abs().clamp_min(2.0**-14)).floor() - 10)
 
 
 def page_of(model, folder):
