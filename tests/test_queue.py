@@ -36,20 +36,19 @@ def test_a_newcomer_sees_a_sweep_of_four_come_back(tmp_path):
 
 
 @pytest.mark.long
-def test_the_best_trial_is_applied_reviewed_and_committed_by_three_commands(copy):
-    copy.set_up()
-    copy.dvc("exp", "run", "--temp", "--name", "best", "-S", "model.hdim=20")
-    assert copy.git("status", "--porcelain") == ""
-    copy.git("checkout", "--quiet", "-b", "wider")
+def test_the_best_trial_is_applied_reviewed_and_committed_by_three_commands(before):
+    before.dvc("exp", "run", "--temp", "--name", "best", "-S", "model.hdim=24")
+    assert before.git("status", "--porcelain") == ""
+    before.git("checkout", "--quiet", "-b", "wider")
     apply, review, commit = shown("docs/sweeps.md", "<!-- best -->").splitlines()
-    copy.run("bash", "-c", apply.replace("NAME", "best"))
-    said = copy.run("bash", "-c", review)
-    assert re.search(r"model.hdim +\| 16 +\| 20 ", said)
+    before.run("bash", "-c", apply.replace("NAME", "best"))
+    said = before.run("bash", "-c", review)
+    assert re.search(r"model.hdim +\| 16 +\| 24 ", said)
     assert "Outputs that moved: " in said
-    copy.run("bash", "-c", commit)
-    assert copy.git("status", "--porcelain") == ""
-    assert "hdim: 20" in copy.git("show", "HEAD:params.yaml")
-    assert "up to date" in copy.dvc("status")
+    before.run("bash", "-c", commit)
+    assert before.git("status", "--porcelain") == ""
+    assert "hdim: 24" in before.git("show", "HEAD:params.yaml")
+    assert "up to date" in before.dvc("status")
 
 
 @pytest.mark.slow

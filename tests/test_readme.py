@@ -62,13 +62,12 @@ def test_a_shell_that_knows_no_comments_takes_the_commands():
 
 
 @pytest.mark.long
-def test_the_commands_of_the_readme_run_in_their_order(copy):
+def test_the_commands_of_the_readme_run_in_their_order(before):
     """On `digits`, with small sizes."""
     clone, repro, test, *commands = blocks(PAGES[0])
     assert (clone[:9], repro, test) == ("git clone", "make repro", "make test")
     assert len(commands) >= 5
-    copy.set_up()
     output = ""
     for command in commands:
-        output += copy.run("bash", "-c", command.replace("=64", "=24"))
+        output += before.run("bash", "-c", command.replace("=64", "=24"))
     assert "Outputs that moved: " in output  # what make review says of what was run

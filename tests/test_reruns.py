@@ -59,37 +59,20 @@ def test_an_edit_touches_the_stages_that_it_can_change(copy):
     assert "own/" not in copy.git("diff", "--cached", "--name-only")  # that is DVC's
 
 
-def edit(sandbox, file, old, new):
-    text = sandbox.text(file)
-    assert old in text
-    (sandbox.path / file).write_text(text.replace(old, new))
-
-
-def test_a_new_parameter_of_a_figure_touches_it_alone(copy):
-    edit(copy, "params.yaml", "  n_sample:", "  n_column: 3\n  n_sample:")
-    typed = "    n_sample: Annotated["
-    edit(copy, "src/mnist_lstm/plumbing/params.py", typed, "    n_column: Count\n" + typed)
-    assert touched(copy) == ["plot"]
-
-
 @pytest.mark.long
-def test_there_and_back_trains_once_each(copy):
+def test_there_and_back_trains_once_each_and_without_dvc_lock_nothing_runs_again(copy):
     """What was run once is taken from the run-cache, by every stage."""
+    before = copy.text("dvc.lock")
     copy.set_params({"model": {"hdim": 9}, "prepare": {"valid_size": 100}})
-    assert ran(copy.dvc("repro")) == ["prepare", "describe", *TRAIN_ON]
-    copy.set_params({"model": {"hdim": 16}, "prepare": {"valid_size": 0}})
     output = copy.dvc("repro")
-    assert ran(output) == []
-    assert output.count("is cached - skipping run, checking out outputs") == 6
-    assert copy.git("status", "--porcelain") == ""
-
-
-@pytest.mark.long
-def test_without_dvc_lock_nothing_that_was_run_is_run_again(copy):
-    lock = copy.path / "dvc.lock"
-    before = lock.read_bytes()
-    lock.unlink()
+    assert ran(output) == ["prepare", "describe", *TRAIN_ON]
+    assert "valid: 100 images" in output
+    scores = json.loads(copy.text("metrics/evaluate.json"))
+    assert scores.keys() == {"train", "valid", "test"}
+    copy.set_params({"model": {"hdim": 16}, "prepare": {"valid_size": 0}})
+    (copy.path / "dvc.lock").unlink()
     output = copy.dvc("repro")
     assert ran(output) == []
     assert output.count("is cached - skipping run") == 7
-    assert lock.read_bytes() == before
+    assert copy.text("dvc.lock") == before
+    assert copy.git("status", "--porcelain") == ""
