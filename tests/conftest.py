@@ -61,13 +61,6 @@ def split():
     return Split(images, labels, DIGITS)
 
 
-class Terminal(io.StringIO):
-    """Remembers what is printed to it."""
-
-    def isatty(self):
-        return True
-
-
 @pytest.fixture
 def terminal(monkeypatch):
     """Return a function that makes standard output a terminal whose bars always draw.
@@ -78,8 +71,10 @@ def terminal(monkeypatch):
     def terminal():
         always = partial(tqdm, mininterval=0, miniters=1)
         monkeypatch.setattr(progress, "tqdm", always)
-        monkeypatch.setattr(sys, "stdout", Terminal())
-        return sys.stdout
+        shown = io.StringIO()
+        shown.isatty = lambda: True
+        monkeypatch.setattr(sys, "stdout", shown)
+        return shown
 
     return terminal
 

@@ -12,7 +12,6 @@ import pytest
 
 from sandbox import Sandbox
 
-RESULTS = ("dvc.lock", "metrics", "models", "plots")
 RESUMING = re.compile(r"^resuming from epoch (\d+), step (\d+)$", re.MULTILINE)
 
 
@@ -21,8 +20,8 @@ def project(prepared, tmp_path):
     return prepared.copy(tmp_path / "project")
 
 
-def started(project: Sandbox, *targets: str):
-    return project.start("dvc", "repro", *targets, own_group=True)
+def started(project: Sandbox):
+    return project.start("dvc", "repro", "train", own_group=True)
 
 
 def wait_for_epoch(project: Sandbox, epoch: int) -> None:
@@ -34,13 +33,10 @@ def wait_for_epoch(project: Sandbox, epoch: int) -> None:
         time.sleep(0.005)
 
 
-def killed(
-    project: Sandbox, signum: int, epoch: int, *targets: str, delay=0.0, kill=os.killpg
-):
-    """Start training, kill it ``delay`` seconds after ``epoch``; return what it printed."""
-    with started(project, *targets) as run:
+def killed(project: Sandbox, signum: int, epoch: int, kill=os.killpg) -> str:
+    """Start training, kill it after ``epoch``; return what it printed."""
+    with started(project) as run:
         wait_for_epoch(project, epoch)
-        time.sleep(delay)
         kill(run.pid, signum)
         output, _ = run.communicate(timeout=60)
     assert run.returncode != 0, "it ended before it was killed"
@@ -50,13 +46,10 @@ def killed(
 
 def results(project: Sandbox) -> dict[str, bytes]:
     """Return the bytes of each result, by its path."""
-    found = {}
-    for name in RESULTS:
-        path = project.path / name
-        for file in [path] if path.is_file() else path.rglob("*"):
-            if file.is_file() and not file.name.startswith("."):
-                found[str(file.relative_to(project.path))] = file.read_bytes()
-    return found
+    files = [project.path / "dvc.lock"]
+    for name in ("metrics", "models", "plots"):
+        files += (project.path / name).rglob("[!.]*.*")
+    return {str(file.relative_to(project.path)): file.read_bytes() for file in files}
 
 
 def position(output: str) -> tuple[int, int]:
@@ -66,33 +59,24 @@ def position(output: str) -> tuple[int, int]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("signum", "says"),
-    [
-        (signal.SIGKILL, None),
-        (signal.SIGINT, "interrupted"),
-        pytest.param(signal.SIGTERM, "terminated", marks=pytest.mark.slow),
-    ],
-)
-def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(
-    project, finished, signum, says
-):
-    output = killed(project, signum, 5, "train")
-    lines = output.splitlines()
-    ended = [line for line in lines if "; the next run resumes from epoch " in line]
-    assert [line.partition(";")[0] for line in ended] == ([says] if says else [])
-
-    output = project.dvc("repro", "train")
-    assert position(output) > (0, 0)
-    if says:  # it saved when it was asked to end
-        assert ended[0].endswith("resumes from epoch {}, step {}".format(*position(output)))
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_ends_with_the_bytes_of_one_that_was_not(project, finished, signum):
+    ended = re.findall(
+        r"^interrupted; the next run resumes from epoch (\d+), step (\d+)$",
+        killed(project, signum, 5),
+        re.MULTILINE,
+    )
+    at = position(project.dvc("repro", "train"))
+    assert at > (0, 0)
+    if signum == signal.SIGINT:  # it saved when it was asked to end
+        assert [tuple(map(int, pair)) for pair in ended] == [at]
     assert results(project) == results(finished)
 
 
 @pytest.mark.long
 def test_when_only_dvc_dies_training_saves_and_ends(project, finished):
     """No one would record what it makes, and the next `dvc repro` would meet it."""
-    output = killed(project, signal.SIGKILL, 5, "train", kill=os.kill)
+    output = killed(project, signal.SIGKILL, 5, kill=os.kill)
     assert "terminated; the next run resumes from epoch " in output
     assert position(project.dvc("repro", "train")) >= (6, 0)
     assert results(project) == results(finished)
@@ -134,7 +118,7 @@ def test_what_is_edited_while_it_trains_is_not_recorded_for_the_old_result(
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
 @pytest.mark.parametrize("delay", [0, 0.2])
 def test_when_dvc_dies_as_training_starts_nothing_is_trained(project, delay):
-    with started(project, "train") as dvc:
+    with started(project) as dvc:
         children = Path(f"/proc/{dvc.pid}/task/{dvc.pid}/children")
         while not children.read_text():
             assert dvc.poll() is None
@@ -164,18 +148,16 @@ def test_a_training_that_ended_and_was_not_recorded_is_not_trained_again(project
 def test_a_run_does_not_resume_under_other_arithmetic(project):
     """It would end with bytes that no run has."""
     project.set_params({"train": {"precision": "fp32"}})  # in bf16, MKL computes nothing
-    for told in ({"ONEDNN_MAX_CPU_ISA": "SSE41"}, {"MKL_CBWR": "COMPATIBLE"}):
-        killed(project, signal.SIGINT, 1, "train")
-        output = project.run("python", "stages/train.py", PYTHONPATH="src", **told)
-        assert "changed since the last checkpoint: machine" in output
-        project.run("rm", "-r", "checkpoints", "plots/history.csv")
+    killed(project, signal.SIGINT, 1)
+    other = {"PYTHONPATH": "src", "MKL_CBWR": "COMPATIBLE"}
+    output = project.run("python", "stages/train.py", **other)
+    assert "changed since the last checkpoint: machine" in output
 
 
-@pytest.mark.parametrize("command", ["python stages/train.py", "tools/repro"])
-def test_ctrl_c_is_one_line_and_status_130(project, command):
-    """And where DVC is between, the line that DVC adds."""
-    env = {"PYTHONPATH": "src", "PYTHONUNBUFFERED": ""}  # as a user's shell has it
-    with project.start(*command.split(), own_group=True, **env) as run:
+def test_ctrl_c_is_one_line_and_status_130(project):
+    """And the line that DVC adds."""
+    env = {"PYTHONUNBUFFERED": ""}  # as a user's shell has it
+    with project.start("tools/repro", own_group=True, **env) as run:
         # told as it ends, not when all have: that may be hours later
         assert any(line.startswith("epoch   1 ") for line in run.stdout)
         assert "\ntest,12," not in project.text("plots/history.csv")
@@ -184,12 +166,12 @@ def test_ctrl_c_is_one_line_and_status_130(project, command):
     assert run.returncode == 130
     at = output.index("interrupted; the next run resumes from epoch ")
     _, *more = output[at:].splitlines()
-    assert [line[:6] for line in more] == (["ERROR:"] if command == "tools/repro" else [])
+    assert [line[:6] for line in more] == ["ERROR:"]
 
 
 @pytest.mark.long
 def test_what_changed_is_told_and_the_way_back_resumes(project, finished):
-    killed(project, signal.SIGINT, 5, "train")
+    killed(project, signal.SIGINT, 5)
     paths = [project.path / "params.yaml", project.path / "src/mnist_lstm/training/loop.py"]
     before = [path.read_text() for path in paths]
     paths[1].write_text(before[1] + "\n# Another line.\n")
@@ -207,7 +189,7 @@ def test_what_changed_is_told_and_the_way_back_resumes(project, finished):
 
 @pytest.mark.long
 def test_of_two_at_once_each_ends_well_or_is_refused_by_dvc(project, finished):
-    with started(project, "train") as first, started(project, "train") as second:
+    with started(project) as first, started(project) as second:
         outputs = [run.communicate(timeout=120)[0] for run in (first, second)]
     assert 0 in (first.returncode, second.returncode), outputs
     for run, output in zip((first, second), outputs, strict=True):
@@ -219,58 +201,11 @@ def test_of_two_at_once_each_ends_well_or_is_refused_by_dvc(project, finished):
 
 
 @pytest.mark.slow
-def test_two_experiments_in_folders_of_their_own_both_end_well(project):
-    project.set_params({"train": {"epochs": 1}})
-    project.commit("A short training")
-    before = results(project)
-    runs = [
-        project.start("dvc", "exp", "run", "--temp", "--name", name, "-S", f"train.lr={lr}")
-        for name, lr in (("slow", 0.001), ("fast", 0.01))
-    ]
-    for run in runs:
-        with run:
-            output, _ = run.communicate(timeout=240)
-            assert run.returncode == 0, output
-    assert set(project.dvc("exp", "list", "--name-only").split()) == {"slow", "fast"}
-    assert results(project) == before
-    assert project.git("status", "--porcelain") == ""
-
-
-@pytest.mark.slow
 def test_soak(prepared, tmp_path):
-    """20 kills of `dvc repro` at random moments of its training."""
-    begun = prepared.copy(tmp_path / "begun")
-    # Epochs so long that there are checkpoints within them, too; and so many that training
-    # goes on two seconds after any in which it is killed.
-    begun.set_params({"train": {"epochs": 6, "batch_size": 1}})
-    expected = begun.copy(tmp_path / "expected")
-    expected.dvc("repro")
-    seed = int(os.environ.get("SOAK_SEED", time.time()))
-    chance = random.Random(seed)
-    print(f"SOAK_SEED={seed}")
-    for i in range(1, 21):
-        copy = begun.copy(tmp_path / str(i))
-        signum = chance.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
-        epoch, delay = chance.randrange(3), chance.uniform(0, 2)
-        killed(copy, signum, epoch, delay=delay)
-        saved = any((copy.path / "checkpoints").rglob("*.safetensors"))
-        output = copy.dvc("repro")
-        assert results(copy) == results(expected)
-        assert saved or (signum, epoch) == (signal.SIGKILL, 0)  # before there was one
-        at = "epoch {}, step {}".format(*position(output)) if saved else "the start"
-        print(
-            f"{i} of 20: {signum.name} {delay:.2f} s after epoch {epoch},",
-            f"resumed from {at}: same bytes",
-            flush=True,
-        )
-
-
-@pytest.mark.slow
-def test_soak_of_the_whole_pipeline(built, tmp_path):
     """60 kills of `dvc repro`, DVC included, at random moments, three to a chain."""
-    begun = built.copy(tmp_path / "begun")
-    begun.set_params({"prepare": {"valid_size": 100, "seed": 1}})
-    begun.commit("Another split: all but the download runs again")
+    begun = prepared.copy(tmp_path / "begun")
+    # epochs so long that there are checkpoints within them, too
+    begun.set_params({"train": {"epochs": 6, "batch_size": 1}})
     expected = begun.copy(tmp_path / "expected")
     start = time.monotonic()
     expected.dvc("repro")
@@ -278,25 +213,22 @@ def test_soak_of_the_whole_pipeline(built, tmp_path):
     seed = int(os.environ.get("SOAK_SEED", time.time()))
     chance = random.Random(seed)
     print(f"SOAK_SEED={seed}, {whole:.0f} s undisturbed")
+    resumed = 0
     for chain in range(1, 21):
         copy = begun.copy(tmp_path / str(chain))
-        moments, repaired = [], ""
+        output = ""
         for _ in range(3):
-            moments.append(chance.uniform(0, whole))
             with copy.start("tools/repro", own_group=True) as run:
-                time.sleep(moments[-1])
+                time.sleep(chance.uniform(0, whole))
                 if run.poll() is None:
-                    os.killpg(run.pid, signal.SIGKILL)
-                repaired += run.communicate(timeout=60)[0]
-        repaired += copy.run("tools/repro")
+                    signums = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+                    os.killpg(run.pid, chance.choice(signums))
+                output += run.communicate(timeout=60)[0]
+        output += copy.run("tools/repro")
+        assert "Traceback" not in output
         assert results(copy) == results(expected)
         assert "up to date" in copy.dvc("repro")
         shutil.rmtree(copy.path)
-        words = re.findall(r"^\S+ was unreadable", repaired, re.MULTILINE)
-        print(
-            f"{3 * chain} of 60: after",
-            *(f"{m:.2f}" for m in moments),
-            "s: same bytes",
-            *words,
-            flush=True,
-        )
+        resumed += len(RESUMING.findall(output))
+        print(f"{3 * chain} of 60: resumed {resumed} times, the same bytes", flush=True)
+    assert resumed > 20

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import psutil
@@ -12,6 +11,7 @@ import torch
 import cuda_check
 from defaults import DIGITS, ROOT
 from mnist_lstm.data.splits import Split, save_split
+from sandbox import Sandbox
 from sweeping import wait_for
 
 N = 60
@@ -29,16 +29,11 @@ def data(tmp_path):
     return tmp_path
 
 
-def start(data, *arguments, **env):
-    path = os.pathsep.join([str(data / "lacking"), str(ROOT / "src")])
-    return subprocess.Popen(
-        [sys.executable, ROOT / "tools/cuda_check.py", *arguments],
-        cwd=data,
-        env=os.environ | {"PYTHONPATH": path} | env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def rehearsed(folder, **env):
+    """Return all that a rehearsal in ``folder`` prints, which fails."""
+    path = os.pathsep.join([str(folder / "lacking"), str(ROOT / "src")])
+    command = (sys.executable, str(ROOT / "tools/cuda_check.py"), "--rehearse")
+    return Sandbox(folder).run(*command, ok=False, PYTHONPATH=path, **env)
 
 
 @pytest.mark.slow
@@ -48,8 +43,8 @@ def test_a_bare_machine_runs_every_section_and_one_that_fails_stops_no_other(dat
     for name in LACKING:
         fails = f"raise ModuleNotFoundError('no {name} here')"
         (data / f"lacking/{name}.py").write_text(fails)
-    with start(data, "--rehearse", PATH=str(data)) as process:
-        output, errors = process.communicate()
+    *lines, last = rehearsed(data, PATH=str(data)).strip().splitlines()
+    output = "\n".join(lines)
     tables = dict(part.split("**\n", 1) for part in output.strip("\n*").split("\n\n**"))
     assert list(tables) == list(cuda_check.SECTIONS)
     against = tables.pop("against")
@@ -58,8 +53,7 @@ def test_a_bare_machine_runs_every_section_and_one_that_fails_stops_no_other(dat
     assert "| fp32, shards: the same without a graph | yes |" in tables["bits"]
     assert "| fp32, shards: the same in another process | yes |" in tables["bits again"]
     assert re.search(r"pass \| yes \|\n.*\d+ passed", tables["tests"])
-    assert process.returncode == 1
-    assert errors == "error: not as promised: against; the tables above say what\n"
+    assert last == "error: not as promised: against; the tables above say what"
 
 
 def test_a_section_that_hangs_ends_with_all_it_started(tmp_path):
@@ -72,6 +66,5 @@ def test_a_section_that_hangs_ends_with_all_it_started(tmp_path):
 
 
 def test_without_data_it_says_where_it_looked(tmp_path):
-    with start(tmp_path, "--rehearse") as process:
-        _, errors = process.communicate()
-    assert errors == "error: data/raw: missing; `dvc repro prepare` writes it\n"
+    said = rehearsed(tmp_path)
+    assert said == "error: data/raw: missing; `dvc repro prepare` writes it\n"
