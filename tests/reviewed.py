@@ -15,7 +15,6 @@ from sandbox import _environment, create
 
 AUGMENTATION = "src/mnist_lstm/training/augmentation.py"
 FIGURE = "plots/samples.png"
-MODEL_METRICS = "metrics/model.json"
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +37,10 @@ def start(tmp_path_factory, surroundings):
         outs = [out.def_path for out in repo.index.outs]
     for name in ["data/raw/x", "data/prepared/test.safetensors", *outs[2:]]:
         write(project, name, f"the first {name}")
-    write(project, MODEL_METRICS, '{"parameters": 3114}')
+    write(project, "metrics/model.json", '{"parameters": 3114}')
     write(project, "metrics/evaluate.json", '{"test": {"loss": 0.0624, "accuracy": 0.5}}')
     write_classes(project, [(0, 0), (1, 0)] * 10)
-    (project.path / ".venv").mkdir()  # as after `make .venv/installed`
-    project.run("bash", "-c", "cksum <requirements.txt >.venv/installed")
+    project.set_up()
     record(project, "A run")
     return project
 
@@ -59,10 +57,6 @@ def write(project, file, text):
     path.write_text(text)
 
 
-def code(project):
-    return trees.code_of(project.path, "HEAD")
-
-
 def write_classes(project, rows):
     table = "actual,predicted\n" + "".join(f"{a},{p}\n" for a, p in rows)
     write(project, "plots/confusion.csv", table)
@@ -76,14 +70,13 @@ def record(project, message):
 
 
 def look(project):
-    with Repo(str(project.path)) as repo:
-        return review.look(repo)
+    with contextlib.chdir(project.path), Repo() as repo:
+        return review.look(repo, "HEAD")
 
 
 def report(project, base="HEAD~1"):
     """Return the paragraphs of the report against ``base``, which holds a verdict."""
-    sha = project.git("rev-parse", base).strip()
-    with Repo(str(project.path)) as repo:
-        text, ran = review.report(repo, sha)
+    with contextlib.chdir(project.path):
+        text, ran = review.report(trees.find_commit(base))
     assert ran
     return text.split("\n\n")

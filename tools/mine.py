@@ -6,15 +6,15 @@ output changes, so that no stage runs again. All of it is one commit; where anyt
 the folder is as it was.
 """
 
-import keyword
 import re
 import shutil
 import sys
 from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 
 from mnist_lstm.plumbing.errors import UserError
-from trees import call, params_of
+from trees import call, git, params_of
 
 OLD = "mnist_lstm"
 LONGEST = 20  # letters of a name; with more, lines of comments grow too long for the linter
@@ -50,8 +50,8 @@ for, and how good it is.
 
 """
 TOLD = """
-{title} is yours, in one commit of {n_file} files: `import {name}` works, and no stage
-runs again. Gone: benchmarks, records, tests of MNIST's figures. The data stay `{data}`.
+{title} is yours, in one commit: `import {name}` works, and no stage runs again. Gone:
+benchmarks, records, tests of MNIST's figures. The data stay `{data}`.
 
     make lint test                        2 to 4 minutes
     less docs/your-own.md                 your data, your model
@@ -68,31 +68,28 @@ def main() -> None:
     name = sys.argv[1]
     refuse_name(name)
     refuse_changes()
-    commit = call(Path(), "git", "rev-parse", "--short", "HEAD").strip()
+    commit = git("rev-parse", "--short", "HEAD").strip()
     done = False
     try:
-        stamps = current_stamps()
         cut()
         rename(name)
         write_pages(name, commit)
-        tidy()
-        for stamp, file in stamps.items():  # nothing has to be installed anew
-            stamp.write_text(checksum(file))
+        # Sort the imports under the new name, and break lines anew.
+        call(Path(), "ruff", "check", "--quiet", "--fix", "--select", "I", ".")
+        call(Path(), "ruff", "format", "--quiet", ".")
         print("Whether any output changes: 1 to 3 minutes.", flush=True)
         call(Path(), sys.executable, "tools/same.py")
-        call(Path(), "git", "add", "--all")
+        git("add", "--all")
         message = f"Make {title_of(name)} of mnist-lstm, commit {commit}"
-        call(Path(), "git", "commit", "--quiet", "--message", message)
+        git("commit", "--quiet", "--message", message)
         done = True
     finally:
         if not done:
-            call(Path(), "git", "add", "--all")
-            call(Path(), "git", "reset", "--quiet", "--hard")
+            git("add", "--all")
+            git("reset", "--quiet", "--hard")
             shutil.rmtree(Path("src", name), ignore_errors=True)
-    show = ["git", "show", "--no-renames", "--name-only", "--format=", "HEAD"]
-    n_file = len(call(Path(), *show).splitlines())
-    data = params_of(Path(), "HEAD")["data"]["name"]
-    print(TOLD.format(title=title_of(name), name=name, n_file=n_file, data=data))
+    data = params_of("HEAD")["data"]["name"]
+    print(TOLD.format(title=title_of(name), name=name, data=data))
 
 
 def refuse_name(name: str) -> None:
@@ -102,10 +99,8 @@ def refuse_name(name: str) -> None:
         UserError: says why.
     """
     fits = f"a name for `import`: lower case, digits, _, at most {LONGEST} letters"
-    if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{LONGEST - 1}}}", name):
+    if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{LONGEST - 1}}}", name) or iskeyword(name):
         raise UserError(f"NAME={name!r} is not {fits}")
-    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise UserError(f"NAME={name} is a word of Python itself; choose another")
     if find_spec(name) or name in {path.stem for path in Path().glob("*/*.py")}:
         raise UserError(f"NAME={name} is a module that is here already; choose another")
 
@@ -116,27 +111,10 @@ def refuse_changes() -> None:
     Raises:
         UserError: says what.
     """
-    call(Path(), "git", "var", "GIT_AUTHOR_IDENT")  # ends where nobody is named
-    changed = call(Path(), "git", "status", "--porcelain").splitlines()
-    if changed:
-        files = ", ".join(line[3:] for line in changed[:3]) + ", ..." * (len(changed) > 3)
+    git("var", "GIT_AUTHOR_IDENT")  # ends where nobody is named
+    if changed := git("status", "--porcelain").splitlines():
+        files = ", ".join(line[3:] for line in changed)
         raise UserError(f"not committed: {files}; commit it or put it elsewhere first")
-
-
-def checksum(file: str) -> str:
-    """Return what the Makefile compares, to see whether ``file`` was installed."""
-    return call(Path(), "sh", "-c", f"cksum <{file}")
-
-
-def current_stamps() -> dict[Path, str]:
-    """Return the files of ``.venv`` that say what was installed, if it still is."""
-    stamps = {Path(".venv/installed"): "requirements.txt"}
-    stamps[Path(".venv/scale")] = "requirements-scale.txt"
-    return {
-        stamp: file
-        for stamp, file in stamps.items()
-        if stamp.exists() and stamp.read_text() == checksum(file)
-    }
 
 
 def cut() -> None:
@@ -168,7 +146,11 @@ def title_of(name: str) -> str:
 def rename(name: str) -> None:
     """Put ``name`` in the place of the old one; no output may change."""
     Path("src", OLD).rename(Path("src", name))
-    for file in files():
+    others = git("ls-files", "--others", "--exclude-standard").splitlines()
+    for file in map(Path, [*git("ls-files").splitlines(), *others]):
+        # What was installed stays so: of requirements, make has the checksum.
+        if not file.is_file() or file.match("requirements*.txt"):
+            continue
         try:
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError:  # a figure
@@ -178,13 +160,6 @@ def rename(name: str) -> None:
             new = new.replace("mnist-lstm", title_of(name))
         if new != text:
             file.write_text(new, encoding="utf-8")
-
-
-def files() -> list[Path]:
-    """Return all files that are Git's, or will be."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = call(Path(), *command).split("\0")
-    return [path for path in map(Path, filter(None, set(listed))) if path.is_file()]
 
 
 def write_pages(name: str, commit: str) -> None:
@@ -207,12 +182,6 @@ def write_pages(name: str, commit: str) -> None:
             return found[1] if gone and not file.startswith("../../") else found[0]
 
         page.write_text(re.sub(r"\[([^]]+)\]\(([^)]+)\)", unlink, page.read_text()))
-
-
-def tidy() -> None:
-    """Sort the imports under the new name, and break lines anew."""
-    call(Path(), "ruff", "check", "--quiet", "--fix", "--select", "I", ".")
-    call(Path(), "ruff", "format", "--quiet", ".")
 
 
 if __name__ == "__main__":

@@ -2,28 +2,24 @@
 
 DVC writes ``dvc.lock`` and ``.dvc/tmp/rwlock`` in place, may take a dead process for a live
 one, and trusts what lies in its cache. Usage: ``python tools/repair.py <LOG``, where LOG is
-what a run that failed has said, or ``/dev/null``. Prints a line for each; what is put aside
-is kept as ``.dvc/tmp/unreadable-*``. The exit status is 1 where there was nothing to do.
+what a run that failed has said, or ``/dev/null``. Prints a line for each repair; the exit
+status is 1 where it prints none.
 """
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.rwlock import SCHEMA
 from dvc.utils import strictyaml
-from voluptuous import Invalid
 
 LOCK = Path("dvc.lock")
+ASIDE = Path(".dvc/tmp/unreadable-dvc.lock")
 IN_USE = Path(".dvc/tmp/rwlock")
 SUSPECT = r"^error: (data|models|plots)/"  # a stage, of what another wrote
 
@@ -34,7 +30,8 @@ def main() -> int:
     try:
         repo = Repo()
         with repo.lock:  # a living DVC holds it while it writes
-            said = [*repair_lock(), *repair_in_use()]
+            forget_the_dead()
+            said = repair_lock()
             cache = Path(repo.cache.local.path)
             if suspect or has_cut(cache):
                 said += repair_cache(cache)
@@ -48,9 +45,12 @@ def repair_lock() -> list[str]:
     """Replace a ``dvc.lock`` that DVC cannot read by the committed one, if there is one."""
     if not LOCK.exists() or b"<<<<<<< " in LOCK.read_bytes():
         return []  # a merge conflict is the user's to resolve
-    if not is_damaged(lambda: strictyaml.load(str(LOCK), Lockfile.SCHEMA)):
+    try:
+        strictyaml.load(str(LOCK), Lockfile.SCHEMA)
+    except (DvcException, ValueError):  # another form, or no text
+        LOCK.replace(ASIDE)
+    else:
         return []
-    set_aside(LOCK)
     shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True)
     if shown.stdout:
         LOCK.write_bytes(shown.stdout)
@@ -59,31 +59,17 @@ def repair_lock() -> list[str]:
     return [f"{LOCK} was unreadable, as after a kill; this {instead}, and {took}"]
 
 
-def repair_in_use() -> list[str]:
-    """Set aside DVC's list of what is in use where it is none, or all in it are dead.
+def forget_the_dead() -> None:
+    """Remove DVC's list of what is in use where it names no living DVC.
 
-    DVC drops a process that does not exist. It keeps one that nobody has waited for, as in
-    a container without an init, and one whose number another program has now.
+    It may be cut. DVC itself drops a process that does not exist, and keeps one that nobody
+    has waited for, as in a container without an init, and one whose number another program
+    has now.
     """
-    if not IN_USE.exists():
-        return []
-    if is_damaged(lambda: SCHEMA(json.loads(IN_USE.read_text()))):
-        set_aside(IN_USE)
-        return [f"{IN_USE} was unreadable, as after a kill; it is gone"]
-    pids = re.findall(r'"pid": *(\d+)', IN_USE.read_text())
-    if not pids or any(is_running(int(pid)) for pid in pids):
-        return []
-    set_aside(IN_USE)
-    return [f"{IN_USE} named processes of DVC that are gone; it is gone, too"]
-
-
-def is_damaged(load: Callable[[], Any]) -> bool:
-    """Say whether ``load`` fails: on another form, or on what is no text."""
-    try:
-        load()
-    except (DvcException, ValueError, Invalid):
-        return True
-    return False
+    text = IN_USE.read_bytes() if IN_USE.exists() else b""
+    pids = re.findall(rb'"pid": *(\d+)', text)
+    if not any(is_running(int(pid)) for pid in pids):
+        IN_USE.unlink(missing_ok=True)
 
 
 def is_running(pid: int) -> bool:
@@ -122,11 +108,6 @@ def is_stored_whole(path: Path) -> bool:
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, "md5").hexdigest()
     return path.parent.name + path.name.removesuffix(".dir") == md5
-
-
-def set_aside(path: Path) -> None:
-    """Keep ``path`` where Git and DVC do not look."""
-    path.replace(IN_USE.parent / f"unreadable-{path.name}")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,9 @@ there is no verdict, and the exit status is 1.
 """
 
 import contextlib
-import csv
 import io
 import os
-import subprocess
 import sys
-import tempfile
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,119 +20,100 @@ import pandas as pd
 from mnist_lstm.runs import read_table
 from same import recorded
 from seeds import ROWS
-from trees import code_of, file_of, find_commit, params_of, working_tree
-from verdict import CLASSES, TEST_IMAGES, Classes, Side, moved, not_run, verdict, within
+from trees import both, code_of, find_commit, git, params_of, working_tree
+from verdict import CLASSES, TEST_IMAGES, Side, moved, not_run, verdict, within
 
-ROOT = Path(__file__).parent.parent
 OWN = "own"  # the user's images, which Git need not hold
 RUNS = ROWS, Path("benchmarks/results/runs.csv")  # what tells how far seeds are apart
-LARGEST = 60_000  # bytes; GitHub refuses a comment of more than 65,536 characters
+LARGEST = 60_000  # characters; GitHub refuses a comment of more than 65,536
 
 
 def main() -> None:
     """Print the report; end with status 1 where it holds no verdict."""
     if len(sys.argv) not in (2, 3):
         sys.exit("usage: python tools/review.py BASE [HTML]")
-    base = find_commit(ROOT, sys.argv[1])
-    html = Path(sys.argv[2]) if sys.argv[2:] and sys.argv[2] else None
+    base, html = find_commit(sys.argv[1]), "".join(sys.argv[2:])
 
     from dvc.exceptions import DvcException  # takes a second
-    from dvc.repo import Repo
 
     try:
-        with Repo(str(ROOT)) as repo:
-            text, ran = report(repo, base, html)
+        text, ran = report(base, html)
     except DvcException as error:
         sys.exit(f"error: {error}")
-    with contextlib.suppress(BrokenPipeError):  # as under `| head`
-        print(text, flush=True)
+    print(text)
     sys.exit(0 if ran else 1)
 
 
-def report(repo: Any, base: str, html: Path | None = None) -> tuple[str, bool]:
-    """Return the report on ``repo`` against the commit ``base``, and if it has a verdict.
+def report(base: str, html: str = "") -> tuple[str, bool]:
+    """Return the report on the workspace against ``base``, and if it has a verdict.
 
     Raises:
         DvcException: DVC cannot read one of the two.
     """
+    from dvc.repo import Repo
     from dvc.repo.brancher import switch
 
-    root = Path(repo.root_dir)
-    files = changed_files(repo, base)  # first: it fetches what is missing
-    new = look(repo)._replace(**parameters_and_code(root, None))
-    with switch(repo, base):
-        old = look(repo)
-    old = old._replace(**parameters_and_code(root, base))
-    metrics = repo.metrics.diff(a_rev=base).get("diff", {})
-    parameters = repo.params.diff(a_rev=base).get("diff", {})
-    changed = files + [key for changes in parameters.values() for key in changes]
+    with Repo() as repo:
+        tree = working_tree()
+        changed = changed_files(repo, base, tree)  # first: it fetches what is missing
+        new = look(repo, tree)
+        with switch(repo, base):
+            old = look(repo, base)
+        metrics = repo.metrics.diff(a_rev=base).get("diff", {})
+        parameters = repo.params.diff(a_rev=base).get("diff", {})
+    changed += [key for changes in parameters.values() for key in changes]
     against = f"Compared with commit {base[:10]}."
+    shown = ""
     if new.stale:
-        text = f"{not_run(new, changed)}\n\n{against}"
+        parts = [not_run(new, changed), against]
     else:
         # In a commit, DVC counts own/README.md among the images.
         if stale := [name for name, causes in old.stale.items() if causes != [OWN]]:
             against += f" It was not run itself ({', '.join(stale)}): part may be its own."
-        with contextlib.chdir(root):
-            proven = {path for md5, path in recorded()}
+        proven = {path for md5, path in recorded()}
+        shown = figures(base, moved(old, new))
         parts = [
-            verdict(old, new, changed, runs(root), proven),
+            verdict(old, new, changed, runs(), proven),
             against,
-            figures(repo, base, moved(old, new)),
+            shown,
             f"## Metrics\n\n{table(metrics, 'Metric', base)}",
             f"## Parameters\n\n{table(parameters, 'Parameter', base)}",
         ]
-        text = shorten("\n\n".join(filter(None, parts)), base)
     if html:
         import review_page  # matplotlib takes a second
 
-        html.write_text(review_page.page(repo, base, text, old, new), encoding="utf-8")
-    return text, not new.stale
+        text = "\n\n".join(part for part in parts if part != shown)
+        Path(html).write_text(review_page.page(repo, base, text, old, new), "utf-8")
+    return shorten("\n\n".join(filter(None, parts)), base), not new.stale
 
 
 # What Git and DVC hold
 
 
-def changed_files(repo: Any, base: str) -> list[str]:
-    """Return the files in which the workspace differs from ``base``.
+def changed_files(repo: Any, base: str, tree: str) -> list[str]:
+    """Return the files in which ``tree`` differs from ``base``.
 
     A clone without all files (``--filter=blob:none``) fetches, to count lines, those that
     it lacks; DVC would wait for them for ever.
     """
-    counted = git(repo, "diff", "--numstat", "--no-renames", "-z", base, "--")
+    counted = git("diff", "--numstat", "--no-renames", "-z", base, tree)
     names = [line.split("\t", 2)[2] for line in counted.split("\0")[:-1]]
-    names += git(repo, "ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
     ignored = repo.dvcignore.is_ignored_file
-    return [name for name in names if not ignored(str(Path(repo.root_dir, name)))]
+    return [name for name in names if not ignored(str(Path(name).absolute()))]
 
 
-def git(repo: Any, *arguments: str) -> str:
-    """Run git; return what it printed."""
-    command = ["git", "-C", repo.root_dir, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def parameters_and_code(root: Path, commit: str | None) -> dict[str, Any]:
-    """Return what :class:`Side` has of the workspace or of a commit, by Git alone."""
-    with tempfile.TemporaryDirectory() as temporary:
-        tree = commit or working_tree(root, Path(temporary, "index"))
-        return {"params": params_of(root, tree), "code": code_of(root, tree)}
-
-
-def runs(root: Path) -> pd.DataFrame:
+def runs() -> pd.DataFrame:
     """Return the training runs that are committed."""
     columns = ["params", "code", "split", "seed", "accuracy"]
-    tables = [
-        read_table(root / path).reindex(columns=columns)
-        for path in RUNS
-        if (root / path).exists()
-    ]
+    tables = [read_table(path).reindex(columns=columns) for path in RUNS if path.exists()]
     return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)
 
 
-def look(repo: Any) -> Side:
-    """Return what ``repo`` holds, in the workspace or in the commit it is switched to."""
-    side = Side({}, {}, {}, read_classes(repo.index.outs), {}, "")
+def look(repo: Any, tree: str) -> Side:
+    """Return what ``tree`` of Git's holds, and ``repo``, which is switched to it."""
+    params = params_of(tree)
+    classes = read_classes(repo.index.outs)
+    side = Side({}, {}, {}, classes, params, code_of(tree, params))
     kept = {out.def_path: out.hash_info for out in repo.index.outs if out.use_cache}
     for stage in repo.index.stages:
         name = getattr(stage, "name", stage.addressing)
@@ -169,14 +147,13 @@ def out_of_date(item: Any, kept: dict[str, Any]) -> list[str]:
     return [*chain.from_iterable(s if isinstance(s, dict) else [path] for s in states)]
 
 
-def read_classes(outs: Any) -> Classes:
+def read_classes(outs: Any) -> pd.DataFrame:
     """Return the table of actual and predicted classes; empty where there is none."""
     for out in outs:
         if out.def_path == CLASSES and out.exists:
-            rows = list(csv.DictReader(io.StringIO(out.fs.read_text(out.fs_path))))
-            if rows and {"actual", "predicted"} <= rows[0].keys():
-                return [(row["actual"], row["predicted"]) for row in rows]
-    return []
+            text = io.StringIO(out.fs.read_text(out.fs_path))
+            return pd.read_csv(text, dtype=str, keep_default_na=False)  # a class named NA
+    return pd.DataFrame()
 
 
 # The report
@@ -192,7 +169,7 @@ def table(changes: dict[str, Any], title: str, base: str) -> str:
     return printed.getvalue().strip() if changes else "No change."
 
 
-def figures(repo: Any, base: str, outputs: list[str]) -> str:
+def figures(base: str, outputs: list[str]) -> str:
     """Return the figures that moved, old and new: shown on GitHub, as files elsewhere."""
     names = [name for name in outputs if name.endswith(".png")]
     if not names:
@@ -200,27 +177,26 @@ def figures(repo: Any, base: str, outputs: list[str]) -> str:
     lines = ["## Figures\n", "| Before | After |", "|---|---|"]
     repository = os.environ.get("GITHUB_REPOSITORY")
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-    head = os.environ.get("HEAD_SHA") or git(repo, "rev-parse", "HEAD").strip()
+    head = os.environ.get("HEAD_SHA") or git("rev-parse", "HEAD").strip()
     for name in names:
         if repository:
             # ?raw=true, on GitHub's own host: whoever reads a private repository is logged
             # in there, and not at raw.githubusercontent.com.
-            pages = [
-                f"{server}/{repository}/blob/{commit}/{name}" for commit in (base, head)
-            ]
+            pages = [f"{server}/{repository}/blob/{c}/{name}" for c in (base, head)]
             shown = [f"[![{name}]({page}?raw=true)]({page})" for page in pages]
         else:
-            shown = [f"`{file_of(Path(repo.root_dir), base, name)}`", f"`{name}`"]
+            paths = both(base, name)
+            shown = [f"`{paths.get(side, 'none')}`" for side in ("base", "here")]
         lines.append(f"| {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
 def shorten(text: str, base: str) -> str:
     """Return ``text``, cut at the end of a line where a comment could not hold it."""
-    if len(text.encode()) <= LARGEST:
+    if len(text) <= LARGEST:
         return text
-    kept = text.encode()[:LARGEST].decode(errors="ignore").rpartition("\n")[0]
     commands = f"`dvc metrics diff {base[:10]}` and `dvc params diff {base[:10]}`"
+    kept, _, _ = text[:LARGEST].rpartition("\n")
     return f"{kept}\n\nCut here: {commands} print all."
 
 

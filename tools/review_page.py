@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from PIL import Image
 from safetensors.numpy import load
 
-from trees import file_of
-from verdict import TEST_IMAGES, Side, moved, sheet
+from trees import both
+from verdict import SHOWN, TEST_IMAGES, Side, flipped, moved
 
 CHARTS = {"loss": "Loss; base dashed, here solid", "accuracy": "Wrong examples, in percent"}
 SPLITS = {"train": "tab:blue", "heldout": "tab:orange"}
@@ -27,8 +27,7 @@ STYLE = """
 body { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
 code { font-size: .9em; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { border: 1px solid #8888; padding: .2rem .6rem; text-align: left; }
 .pair, .sheet { display: grid; gap: 1rem; }
 .pair { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
@@ -42,17 +41,9 @@ figcaption { font-size: .85rem; }
 
 def page(repo: Any, base: str, text: str, old: Side, new: Side) -> str:
     """Return the page of the report ``text`` on ``repo`` against the commit ``base``."""
-    report, _, tables = text.partition("## Figures\n")
-    report = report if not tables else report + tables[tables.index("## Metrics") :]
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(report)
-    body = body.replace("<table>", '<div class="scroll"><table>')
-    body = body.replace("</table>", "</table></div>")
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     if not new.stale:
-        body += (
-            flipped_images(repo, old, new)
-            + curves(repo, base)
-            + figures(repo, base, old, new)
-        )
+        body += flipped_images(repo, old, new) + curves(base) + figures(base, old, new)
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -63,7 +54,8 @@ def page(repo: Any, base: str, text: str, old: Side, new: Side) -> str:
 
 def flipped_images(repo: Any, old: Side, new: Side) -> str:
     """Return the contact sheet of test examples that flipped, if DVC has them."""
-    shown = sheet(old, new) if len(old.classes) == len(new.classes) else []
+    same = len(old.classes) == len(new.classes)
+    shown = [i for images in flipped(old, new) for i in images[:SHOWN]] if same else []
     path = Path(repo.cache.local.oid_to_path(new.outputs[TEST_IMAGES]))
     if not shown or not path.exists():
         return ""
@@ -73,21 +65,18 @@ def flipped_images(repo: Any, old: Side, new: Side) -> str:
         x = (255 * np.clip(x / 6 + 0.5, 0, 1)).astype(np.uint8)
     cells = []
     for i in shown:
-        (actual, before), (_, after) = old.classes[i], new.classes[i]
-        caption = f"{i}: {actual}, read as {before}, now {after}"
-        cells.append(picture(png(Image.fromarray(x[i])), caption))
+        actual, now = new.classes.loc[i]
+        caption = f"{i}: {actual}, read as {old.classes.predicted[i]}, now {now}"
+        image = io.BytesIO()
+        Image.fromarray(x[i]).save(image, "PNG")
+        cells.append(picture(image.getvalue(), caption))
     return f'<h2>Test examples that flipped</h2><div class="sheet">{"".join(cells)}</div>'
 
 
-def curves(repo: Any, base: str) -> str:
+def curves(base: str) -> str:
     """Return loss and error by epoch: base and workspace in one plot with one scale."""
-    name = "plots/history.csv"
-    paths = {"base": file_of(Path(repo.root_dir), base, name), "here": name}
-    tables = {
-        side: pd.read_csv(Path(repo.root_dir, path))
-        for side, path in paths.items()
-        if Path(repo.root_dir, path).exists()
-    }
+    paths = both(base, "plots/history.csv")
+    tables = {side: pd.read_csv(path) for side, path in paths.items()}
     charts = [picture(chart(tables, value), title) for value, title in CHARTS.items()]
     return f'<h2>Curves</h2><div class="pair">{"".join(charts)}</div>'
 
@@ -114,27 +103,17 @@ def chart(tables: dict[str, pd.DataFrame], value: str) -> bytes:
     return buffer.getvalue()
 
 
-def figures(repo: Any, base: str, old: Side, new: Side) -> str:
+def figures(base: str, old: Side, new: Side) -> str:
     """Return the confusion and each figure that moved, old and new side by side."""
-    names = [name for name in moved(old, new) if name.endswith(".png")]
-    names += [name for name in ("plots/confusion.png",) if name not in names]
+    names = {name for name in moved(old, new) if name.endswith(".png")}
     rows = []
-    for name in names:
-        paths = {"base": file_of(Path(repo.root_dir), base, name), "here": name}
+    for name in sorted(names | {"plots/confusion.png"}):
         pair = [
-            picture(Path(repo.root_dir, path).read_bytes(), f"{name}, {side}")
-            for side, path in paths.items()
-            if Path(repo.root_dir, path).exists()
+            picture(path.read_bytes(), f"{name}, {side}")
+            for side, path in both(base, name).items()
         ]
         rows.append(f'<div class="pair">{"".join(pair)}</div>')
     return f"<h2>Figures</h2>{''.join(rows)}"
-
-
-def png(image: Image.Image) -> bytes:
-    """Return ``image`` as a file."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def picture(content: bytes, caption: str) -> str:

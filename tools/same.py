@@ -15,61 +15,55 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.files import remove
-from trees import call, extract, working_tree
+from mnist_lstm.plumbing.params import check_params, parse_yaml
+from mnist_lstm.runs import override
+from trees import call, extract, params_of, working_tree
 
 LOCK = Path("dvc.lock")
 # What dvc.lock holds of code that did not run: a checksum and a path a line, for reviewers.
 RECORDED = Path(".dvc/same.txt")
-# The model is that of params.yaml, its sizes those of the data here.
-SMALL: dict[str, dict] = {
-    "data": {"name": "digits"},
-    "prepare": {"valid_size": 0, "valid_split": "random", "picture": "mnist"}
-    | {"height": 28, "width": 28},
-    "model": {"xdim": 28, "ydim": 10, "hdim": 16},
-    "train": {"epochs": 2, "batch_size": 64, "lr": 0.01, "device": "cpu"}
-    | {"shards": 1, "keep": "last"},
-}
-EVERYTHING: dict[str, dict] = {
-    "data": {"name": "digits"},
-    "prepare": SMALL["prepare"] | {"valid_size": 200},
-    "model": SMALL["model"] | {"dropout": 0.2, "init": "keras"},
-    "train": SMALL["train"]
-    | {"optimizer": "muon", "schedule": "one_cycle", "weight_decay": 0.01, "clip": 1.0}
-    | {"shards": 4, "label_smoothing": 0.1, "ema": 0.9},
-    "augment": dict.fromkeys(["rotation", "elastic"], 2.0)
-    | dict.fromkeys(["scale", "shear", "shift", "fade"], 0.1),
-}
-OWN = SMALL | {
-    "data": {"name": "own"},
-    "prepare": SMALL["prepare"] | {"valid_split": "last", "valid_size": 20},
-}
-SEQUENCES = OWN | {
-    "prepare": OWN["prepare"] | {"valid_split": "group"},
-    "model": SMALL["model"] | {"xdim": 6, "ydim": 3},
-    "augment": {"noise": 0.5},
-}
-RUNS = {"plain": SMALL, "everything on": EVERYTHING, "own images": OWN}
-RUNS |= {"own sequences": SEQUENCES}
+# The model is that of params.yaml, its sizes those of the data here; the last word counts.
+SMALL = """
+    data.name=digits model.xdim=28 model.ydim=10 model.hdim=16
+    prepare.valid_size=0 prepare.valid_split=random
+    prepare.picture=mnist prepare.height=28 prepare.width=28
+    train.epochs=2 train.batch_size=64 train.lr=0.01
+    train.device=cpu train.shards=1 train.keep=last
+"""
+EVERYTHING = f"""{SMALL}
+    prepare.valid_size=200 model.dropout=0.2 model.init=keras train.shards=4
+    train.optimizer=muon train.schedule=one_cycle train.weight_decay=0.01 train.clip=1
+    train.label_smoothing=0.1 train.ema=0.9
+    augment.rotation=2 augment.elastic=2 augment.scale=0.1 augment.shear=0.1
+    augment.shift=0.1 augment.fade=0.1
+"""
+OWN = f"{SMALL} data.name=own prepare.valid_size=20 prepare.valid_split=last"
+SEQUENCES = f"""{OWN}
+    prepare.valid_split=group model.xdim=6 model.ydim=3 augment.noise=0.5
+"""
+RUNS = {"plain": SMALL, "everything on": EVERYTHING}
+RUNS |= {"own images": OWN, "own sequences": SEQUENCES}
 
 
 def main() -> None:
     """Compare, then record."""
     refuse_other_changes()
     with tempfile.TemporaryDirectory() as temporary:
-        folders = {"HEAD": Path(temporary, "head"), "here": Path(temporary, "here")}
-        extract("HEAD", folders["HEAD"])
-        refuse_stale_lock(folders["HEAD"])
-        extract(working_tree(Path(), Path(temporary, "index")), folders["here"])
-        for name, changes in RUNS.items():
-            for folder in folders.values():
+        folders = Path(temporary, "head"), Path(temporary, "here")
+        for tree, folder in zip(("HEAD", working_tree()), folders, strict=True):
+            extract(tree, folder)
+        if stale := modified("deps", folders[0]):
+            raise UserError(f"HEAD's own dvc.lock is stale: {', '.join(stale)}")
+        for name, words in RUNS.items():
+            for folder in folders:
                 give_own_data(folder / "own", name)
             with ThreadPoolExecutor() as pool:
-                head, here = pool.map(run, folders.values(), [changes] * 2)
+                head, here = pool.map(run, folders, [words] * 2)
             moved = sorted(p for p in head | here if head.get(p) != here.get(p))
             if moved:
                 raise UserError(f"{name}: not the same: {', '.join(moved)}")
@@ -83,35 +77,19 @@ def refuse_other_changes() -> None:
     Raises:
         UserError: names them.
     """
-    here = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    if here != yaml.safe_load(call(Path(), "git", "show", "HEAD:./params.yaml")):
+    here = Path("params.yaml").read_text(encoding="utf-8")
+    if parse_yaml(here, "params.yaml") != params_of("HEAD"):
         raise UserError("params.yaml differs from HEAD: that changes outputs; `dvc repro`")
-    changed = [
-        path
-        for entry in status(Path())
-        for path in entry.get("changed outs", {})
-        if Path(path).exists()  # what a clone has not fetched stays as recorded
-    ]
-    if changed:
+    if changed := modified("outs"):
         raise UserError(f"not the outputs of dvc.lock: {', '.join(changed)}; `dvc repro`")
 
 
-def refuse_stale_lock(head: Path) -> None:
-    """Refuse a ``dvc.lock`` that was not written by the code of HEAD."""
-    stale = {
-        path
-        for entry in status(head)
-        for path, state in entry.get("changed deps", {}).items()
-        if state == "modified"
-    }
-    if stale:
-        raise UserError(f"HEAD's own dvc.lock is stale: {', '.join(sorted(stale))}")
-
-
-def status(folder: Path) -> list[dict]:
-    """Return what ``dvc status`` says of the stages in ``folder``."""
-    told = json.loads(call(folder, "dvc", "status", "--json"))
-    return [entry for stage in told.values() for entry in stage if isinstance(entry, dict)]
+def modified(kind: str, folder: Path = Path()) -> list[str]:
+    """Return which ``deps`` or ``outs`` are there, and other than ``dvc.lock`` has them."""
+    told = json.loads(call(folder, "dvc", "status", "--json")).values()
+    entries = [entry for stage in told for entry in stage if isinstance(entry, dict)]
+    states = [item for e in entries for item in e.get(f"changed {kind}", {}).items()]
+    return sorted({path for path, state in states if state == "modified"})
 
 
 def give_own_data(folder: Path, run: str) -> None:
@@ -131,9 +109,7 @@ def draw_own_images(folder: Path) -> None:
         (folder / f"train/{name}").mkdir(parents=True)
         for i, values in enumerate(digits.images[digits.target == name][:12]):
             ink = Image.fromarray((255 - 15 * values).astype("uint8")).resize((40, 40))
-            paper = Image.new("L", (60, 60), 255)
-            paper.paste(ink, (10, 10))
-            paper.save(folder / f"train/{name}/{i}.png")
+            ImageOps.expand(ink, 10, fill=255).save(folder / f"train/{name}/{i}.png")
 
 
 def draw_own_sequences(folder: Path) -> None:
@@ -145,13 +121,12 @@ def draw_own_sequences(folder: Path) -> None:
     np.savez(folder / "train.npz", x=x, y=y, lengths=lengths, groups=groups)
 
 
-def run(folder: Path, changes: dict) -> dict[str, str]:
+def run(folder: Path, words: str) -> dict[str, str]:
     """Run the pipeline in ``folder``; return the hash of each output."""
-    params = yaml.safe_load(call(Path(), "git", "show", "HEAD:./params.yaml"))
+    params = params_of("HEAD")
     params["augment"] = dict.fromkeys(params["augment"], 0.0)
-    for section, values in changes.items():
-        params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    checked = override(check_params(params, "params.yaml"), words.split())
+    (folder / "params.yaml").write_text(yaml.safe_dump(checked.model_dump()))
     call(folder, "dvc", "repro", OMP_NUM_THREADS="1")
     stages = yaml.safe_load((folder / LOCK).read_text())["stages"].values()
     return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
@@ -161,7 +136,7 @@ def record() -> None:
     """Have ``dvc.lock`` and the run-cache take the code as it stands here."""
     from dvc.repo import Repo  # a second
 
-    before = yaml.safe_load(LOCK.read_text())["stages"]
+    before = dependencies()
     # As `dvc commit --force`, which needs every output; a clone has perhaps fetched none.
     with (repo := Repo()).lock:
         stages = [stage for stage in repo.index.stages if stage.path_in_repo == "dvc.yaml"]
@@ -170,25 +145,25 @@ def record() -> None:
             stage.save(allow_missing=True, run_cache=fetched)
             stage.commit(allow_missing=True)
         stages[0].dvcfile.dump_stages(stages, update_pipeline=False)
-    after = yaml.safe_load(LOCK.read_text())["stages"]
-    edited = {
-        (dep["md5"], dep["path"])
-        for name, stage in after.items()
-        for dep in stage["deps"]
-        if dep not in before.get(name, {}).get("deps", [])
-    }
+    edited = dependencies() - before
     lines = sorted(f"{md5} {path}\n" for md5, path in edited | recorded())
     RECORDED.write_text("".join(lines))
     names = ", ".join(sorted(path for _, path in edited))
     print(f"recorded in {LOCK}, without a run: {names or 'nothing'}")
 
 
+def dependencies() -> set[tuple[str, str]]:
+    """Return checksum and path of all that stages have read, by ``dvc.lock``."""
+    stages = yaml.safe_load(LOCK.read_text())["stages"].values()
+    return {(dep["md5"], dep["path"]) for stage in stages for dep in stage.get("deps", [])}
+
+
 def recorded() -> set[tuple[str, str]]:
-    """Return checksum and path of what was recorded so and is in ``dvc.lock`` still."""
-    lines = RECORDED.read_text().splitlines() if RECORDED.exists() else []
-    stages = yaml.safe_load(LOCK.read_text())["stages"].values() if lines else []
-    current = {(dep["md5"], dep["path"]) for stage in stages for dep in stage["deps"]}
-    return current & {tuple(line.split(" ", 1)) for line in lines}
+    """Return what was recorded so and is in ``dvc.lock`` still."""
+    if not RECORDED.exists():
+        return set()
+    lines = RECORDED.read_text().splitlines()
+    return dependencies() & {tuple(line.split(" ", 1)) for line in lines}
 
 
 if __name__ == "__main__":

@@ -65,19 +65,15 @@ def main() -> None:
     parser.add_argument("--valid-size", type=int, default=5000, help="where there is none")
     parser.add_argument("--jobs", type=int, help="runs at a time; default: one a GPU")
     asked = parser.parse_args()
-    commit = find_commit(Path(), asked.base)
+    commit, here = find_commit(asked.base), working_tree()
+    words = {text: words_of(text) for text in asked.sides} or {"here": []}
+    states = [(asked.base, commit, []), *((name, here, words[name]) for name in words)]
+    sides = [side(*state, asked.split, asked.valid_size) for state in states]
+    for old, new in itertools.combinations(sides, 2):
+        if old.kind == new.kind:
+            same = f"nothing that decides an accuracy differs from {old.name}"
+            raise UserError(f"{new.name}: {same}")
     with tempfile.TemporaryDirectory() as temporary:
-        here = working_tree(Path(), Path(temporary, "index"))
-        words = {text: words_of(text) for text in asked.sides} or {"here": []}
-        sides = [side(asked.base, commit, [], asked.split, asked.valid_size)]
-        sides += [
-            side(name, here, found, asked.split, asked.valid_size)
-            for name, found in words.items()
-        ]
-        for old, new in itertools.combinations(sides, 2):
-            if old.kind == new.kind:
-                same = f"nothing that decides an accuracy differs from {old.name}"
-                raise UserError(f"{new.name}: {same}")
         train(sides, asked.seeds, asked.jobs, Path(temporary))
     print(told(sides, read_table(ROWS)))
 
@@ -97,12 +93,12 @@ def words_of(text: str) -> list[str]:
 
 def side(name: str, tree: str, words: list[str], split: str, valid_size: int) -> Side:
     """Return what is to be trained of ``tree``, with a validation split if need be."""
-    params = params_of(Path(), tree)
+    params = params_of(tree)
     if words:
         params = override(check_params(params, "params.yaml"), words).model_dump()
     if split == "valid":
         params["prepare"]["valid_size"] = params["prepare"]["valid_size"] or valid_size
-    kind = {"params": in_full(params), "code": code_of(Path(), tree, params)}
+    kind = {"params": in_full(params), "code": code_of(tree, params)}
     return Side(name, tree, params, kind | {"split": split})
 
 

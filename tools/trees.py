@@ -1,9 +1,13 @@
-"""A state of the project as Git holds it, committed or not: files, parameters, code."""
+"""A state of the project as Git holds it, committed or not: files, parameters, code.
+
+The project is the working folder.
+"""
 
 import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,11 +29,16 @@ def call(folder: Path, *command: str, **env: str) -> str:
     return done.stdout
 
 
-def find_commit(folder: Path, name: str) -> str:
+def git(*arguments: str, **env: str) -> str:
+    """Return what Git prints of the project."""
+    return call(Path(), "git", *arguments, **env)
+
+
+def find_commit(name: str) -> str:
     """Return the hash of the commit that ``name`` means; end where there is none."""
     command = ["git", "rev-parse", "--quiet", "--verify", "--end-of-options"]
     command.append(f"{name}^{{commit}}")
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode != 0:
         unknown = (
             f"BASE={name!r} is not a known commit; name a branch, a tag or a commit "
@@ -39,20 +48,17 @@ def find_commit(folder: Path, name: str) -> str:
     return found.stdout.strip()
 
 
-def working_tree(folder: Path, index: Path) -> str:
-    """Return a tree of Git's with what is in ``folder`` and not ignored, committed or not.
+def working_tree() -> str:
+    """Return a tree of Git's with what is here and not ignored, committed or not.
 
     Own data that Git does not track stay outside: they may be large.
-
-    Args:
-        folder: the project.
-        index: a new file, which Git needs meanwhile.
     """
-    env = {"GIT_INDEX_FILE": str(index)}
-    call(folder, "git", "read-tree", "HEAD", **env)
-    call(folder, "git", "add", "--update", **env)
-    call(folder, "git", "add", "--all", "--", ".", ":(exclude)own", **env)
-    return call(folder, "git", "write-tree", **env).strip()
+    with tempfile.TemporaryDirectory() as temporary:
+        env = {"GIT_INDEX_FILE": f"{temporary}/index"}
+        git("read-tree", "HEAD", **env)
+        git("add", "--update", **env)
+        git("add", "--all", "--", ".", ":(exclude)own", **env)
+        return git("write-tree", **env).strip()
 
 
 def extract(tree: str, folder: Path) -> None:
@@ -62,41 +68,31 @@ def extract(tree: str, folder: Path) -> None:
     call(folder, "git", "init", "--quiet")
 
 
-def file_of(folder: Path, commit: str, name: str) -> str:
-    """Write the file ``name`` of ``commit`` into a scratch folder; return where it is.
-
-    Returns:
-        The path, relative to ``folder``; "none" where the commit has no such file.
-    """
-    command = ["git", "show", f"{commit}:./{name}"]
-    found = subprocess.run(command, cwd=folder, capture_output=True)
-    if found.returncode:
-        return "none"
-    path = Path(".dvc/tmp/review", commit[:10], name)
-    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(found.stdout)
-    return str(path)
+def both(base: str, name: str) -> dict[str, Path]:
+    """Return where the file ``name`` is, of the commit ``base`` and here, if it is."""
+    found = subprocess.run(["git", "show", f"{base}:./{name}"], capture_output=True)
+    old = Path(".dvc/tmp/review", base[:10], name)
+    if found.returncode == 0:
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.write_bytes(found.stdout)
+    paths = {"base": old, "here": Path(name)}
+    return {side: path for side, path in paths.items() if path.exists()}
 
 
-def params_of(folder: Path, tree: str) -> dict[str, dict[str, Any]]:
+def params_of(tree: str) -> dict[str, dict[str, Any]]:
     """Return the parameters in ``tree``, of any age."""
-    text = call(folder, "git", "show", f"{tree}:./params.yaml")
-    return cast(dict, parse_yaml(text, "params.yaml"))
+    return cast(dict, parse_yaml(git("show", f"{tree}:./params.yaml"), "params.yaml"))
 
 
-def code_of(folder: Path, tree: str, params: dict[str, Any] | None = None) -> str:
+def code_of(tree: str, params: dict[str, Any]) -> str:
     """Return a name of the code in ``tree`` that decides an accuracy, ten letters long.
 
-    ``params``: other parameters than those in ``tree``; they name the model.
+    ``params`` name the model.
     """
-    pipeline = yaml.safe_load(call(folder, "git", "show", f"{tree}:./dvc.yaml"))
-    stages = [pipeline["stages"].get(name, {}) for name in TRAINS]
-    name = (params or params_of(folder, tree))["model"].get("name", "lstm")
-    deps = {
-        fill_in(dep, {"model.name": name})
-        for stage in stages
-        for dep in stage.get("deps", [])
-    }
+    stages = yaml.safe_load(git("show", f"{tree}:./dvc.yaml"))["stages"]
+    model = {"model.name": params["model"].get("name", "lstm")}
+    lists = [stages.get(name, {}).get("deps", []) for name in TRAINS]
+    deps = {fill_in(dep, model) for found in lists for dep in found}
     code = sorted(dep for dep in deps if dep.startswith(("src/", "stages/")))
-    found = call(folder, "git", "ls-tree", tree, "--", *code)
+    found = git("ls-tree", tree, "--", *code)
     return hashlib.sha256(found.encode()).hexdigest()[:10]

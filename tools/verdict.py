@@ -1,7 +1,7 @@
 """What a change does to the outputs, and whether it matters: how a review begins."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,39 +14,36 @@ from seeds import difference
 CLASSES = "plots/confusion.csv"  # actual and predicted class: a row a test image
 TEST_IMAGES = "data/prepared/test.safetensors"
 LONGEST = 20  # names of a list
-SHEET = 12  # test examples that are named or shown
+SHOWN = 6  # of the test examples that flipped either way
 SPLITS = {"valid": "validation", "test": "test"}
 
-Classes = list[tuple[str, str]]
 Params = Mapping[str, Mapping[str, Any]]
 
 # Code and parameters that a run leaves aside: when, by its parameters, and why.
-UNUSED: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
+UNUSED: list[tuple[str, Callable[[Any], bool], str]] = [
     (
-        ("src/mnist_lstm/training/augmentation.py", "augment.fade"),
+        "src/mnist_lstm/training/augmentation.py augment.fade",
         lambda p: not any(v for key, v in p["augment"].items() if key != "fade"),
         "every amplitude in `augment` is 0",
     ),
     (
-        ("src/mnist_lstm/training/muon.py", "train.muon_lr", "train.momentum"),
+        "src/mnist_lstm/training/muon.py train.muon_lr train.momentum",
         lambda p: p["train"]["optimizer"] != "muon",
         "`train.optimizer` is not muon",
     ),
     (
-        ("train.warmup", "train.final_lr"),
+        "train.warmup train.final_lr",
         lambda p: p["train"]["schedule"] == "constant",
         "`train.schedule` is constant",
     ),
     (
-        ("prepare.valid_split",),
+        "prepare.valid_split",
         lambda p: p["prepare"]["valid_size"] == 0,
         "`prepare.valid_size` is 0",
     ),
     (
-        (
-            *("src/mnist_lstm/data/imagefolder.py", "src/mnist_lstm/data/picture.py"),
-            *("prepare.picture", "prepare.height", "prepare.width", "prepare.test_size"),
-        ),
+        "src/mnist_lstm/data/imagefolder.py src/mnist_lstm/data/picture.py "
+        "prepare.picture prepare.height prepare.width prepare.test_size",
         lambda p: p["data"]["name"] != "own",
         "`data.name` is not own",
     ),
@@ -59,7 +56,7 @@ class Side(NamedTuple):
     inputs: dict[str, list[str]]  # stage: the files, folders and parameters that it reads
     outputs: dict[str, str]  # what the stages wrote: its checksum in dvc.lock
     stale: dict[str, list[str]]  # stage that dvc.lock does not describe: what makes it so
-    classes: Classes  # actual and predicted class of each test image
+    classes: pd.DataFrame  # actual and predicted class of each test image
     params: Params
     code: str  # a name of the code that decides an accuracy, as rows of runs have it
 
@@ -69,8 +66,8 @@ def not_run(new: Side, changed: list[str]) -> str:
     lines = ["**Not run: `dvc repro`, then look again.** dvc.lock does not belong to:\n"]
     for stage, causes in new.stale.items():
         found = [[n for n in changed if within(cause, n)] or [cause] for cause in causes]
-        names = [f"`{name}`" for name in chain.from_iterable(found)]
-        lines.append(f"- {stage}: {listed(names) or 'it never ran'}")
+        names = listed([*chain.from_iterable(found)])
+        lines.append(f"- {stage}: {names or 'it never ran'}")
     return "\n".join(lines)
 
 
@@ -88,8 +85,8 @@ def verdict(
     """
     written = old.outputs.keys() | new.outputs.keys()
     found = [(name, readers(name, old, new)) for name in changed if name not in written]
-    causes = {name: stages for name, stages in found if stages}
-    told = listed([f"`{name}` ({', '.join(stages)})" for name, stages in causes.items()])
+    causes = {name: ", ".join(stages) for name, stages in found if stages}
+    told = listed(causes, causes)
     if not (outputs := moved(old, new)):
         if not causes:
             return "No output moved, and nothing that a stage reads has changed."
@@ -99,49 +96,54 @@ def verdict(
         compare(old, new, set(causes), rows),
         flips(old, new),
         f"Changed: {told or 'nothing that a stage reads'}.",
-        f"Outputs that moved: {listed([f'`{name}`' for name in outputs])}.",
+        f"Outputs that moved: {listed(outputs)}.",
     ]
     return "\n\n".join(filter(None, parts))
 
 
 def explanations(params: Params, causes: set[str], recorded: set[str]) -> Iterator[str]:
     """Yield why no output moved, as far as it can be told."""
-    left = set(causes)
     proven = {name for name in causes if any(within(path, name) for path in recorded)}
+    left = causes - proven
     for names, is_unused, why in UNUSED:
-        if (unused := sorted(causes & set(names))) and is_unused(params):
+        if (unused := sorted(causes & set(names.split()))) and is_unused(params):
             left -= set(unused)
-            yield f"This run does not use {listed([f'`{n}`' for n in unused])}: {why}."
+            yield f"This run does not use {listed(unused)}: {why}."
     if proven:
-        files = listed([f"`{name}`" for name in sorted(proven)])
-        yield f"Recorded without a run by `make same`: {files}."
-    if left - proven:
+        yield f"Recorded without a run by `make same`: {listed(sorted(proven))}."
+    if left:
         yield "Every output is the same to the bit: what else changed alters nothing here."
 
 
 def compare(old: Side, new: Side, causes: set[str], rows: pd.DataFrame) -> str:
     """Compare two models on the same test examples, beside what chance does by seeds."""
-    if not old.classes or not new.classes:
+    if old.classes.empty or new.classes.empty:
         return f"Test accuracy is not compared: {CLASSES} is missing on one side."
-    if old.outputs.get(TEST_IMAGES) != new.outputs.get(TEST_IMAGES) or (
-        [actual for actual, _ in old.classes] != [actual for actual, _ in new.classes]
-    ):
+    same = old.outputs.get(TEST_IMAGES) == new.outputs.get(TEST_IMAGES)
+    if not same or not old.classes.actual.equals(new.classes.actual):
         return "Test accuracy is not compared: the test examples are not the same."
-    before, after = (sum(a == b for a, b in s.classes) / len(s.classes) for s in (old, new))
-    if old.classes == new.classes:
+    before, after = (right(side).mean() for side in (old, new))
+    if old.classes.equals(new.classes):
         return f"Test accuracy {after:.2%}, as before: each example is predicted the same."
     points = 100 * (after - before)
     change = f"Test accuracy {before:.2%} -> {after:.2%}, {points:+.2f} points"
     if over_seeds := compare_seeds(old, new, rows):
         return f"{over_seeds}\n\nOf the two committed runs: {change}."
-    spread = spread_of(old, new, rows)
+    found = seeds_of(old, new, rows)
+    spread = (
+        f"seeds of this recipe differ by {100 * found.std():.2f} "
+        f"(standard deviation, n = {len(found)})"
+    )
     if causes == {"train.seed"}:
-        return (
-            f"{change}: only the seed differs, so this is noise{spread and f'; {spread}'}."
-        )
-    if spread:
-        return f"{change}; {spread}: {noise(points, old, new, rows)}."
-    return f"{change}; {mcnemar(old, new)}"
+        beside = "" if found.empty else f"; {spread}"
+        return f"{change}: only the seed differs, so this is noise{beside}."
+    if found.empty:
+        return f"{change}; {mcnemar(old, new)}"
+    # Of two runs, each with its own chance; t, as the deviation is known by few.
+    most = 100 * found.std() * 2**0.5 * stats.t.ppf(0.975, len(found) - 1)
+    side = "within" if abs(points) <= most else "beyond"
+    noise = f"{side} noise (two runs differ by less than {most:.2f} in 19 of 20 cases)"
+    return f"{change}; {spread}: {noise}."
 
 
 def compare_seeds(old: Side, new: Side, rows: pd.DataFrame) -> str:
@@ -155,26 +157,6 @@ def compare_seeds(old: Side, new: Side, rows: pd.DataFrame) -> str:
                 f"{percent(pair[1])}, {difference(*pair)}."
             )
     return ""
-
-
-def spread_of(old: Side, new: Side, rows: pd.DataFrame) -> str:
-    """Say how far seeds of a recipe, the new one or else the old, are apart; else ""."""
-    if len(found := seeds_of(old, new, rows)) < 3:
-        return ""
-    deviation = 100 * found.std()
-    return (
-        f"seeds of this recipe differ by {deviation:.2f} "
-        f"(standard deviation, n = {len(found)})"
-    )
-
-
-def noise(points: float, old: Side, new: Side, rows: pd.DataFrame) -> str:
-    """Say whether two runs with other seeds would differ by so many ``points``, too."""
-    found = seeds_of(old, new, rows)
-    # Of two runs, each with its own chance; t, as the deviation is known by few.
-    most = 100 * found.std() * 2**0.5 * stats.t.ppf(0.975, len(found) - 1)
-    side = "within" if abs(points) <= most else "beyond"
-    return f"{side} noise (two runs differ by less than {most:.2f} in 19 of 20 cases)"
 
 
 def seeds_of(old: Side, new: Side, rows: pd.DataFrame) -> pd.Series:
@@ -201,7 +183,7 @@ def runs_of(side: Side, rows: pd.DataFrame, split: str, code: str = "") -> pd.Da
     wanted = kind(in_full(side.params))
     rows = rows[rows["split"] == split]
     rows = rows[rows.code == code] if code else rows
-    return rows.loc[[i for i, words in rows.params.items() if kind(words) == wanted]]
+    return rows.loc[[kind(words) == wanted for words in rows.params]]
 
 
 def mcnemar(old: Side, new: Side) -> str:
@@ -217,41 +199,30 @@ def mcnemar(old: Side, new: Side) -> str:
     )
 
 
-def flipped(old: Side, new: Side) -> tuple[list[int], list[int]]:
+def right(side: Side) -> pd.Series:
+    """Return whether each test example is predicted right."""
+    return side.classes.actual == side.classes.predicted
+
+
+def flipped(old: Side, new: Side) -> tuple[pd.Index, pd.Index]:
     """Return the test examples that are newly wrong, and those that are newly right."""
-    pairs = zip(old.classes, new.classes, strict=True)
-    right = [(a == b, a == c) for (a, b), (_, c) in pairs]
-    wrong = [i for i, found in enumerate(right) if found == (True, False)]
-    return wrong, [i for i, found in enumerate(right) if found == (False, True)]
-
-
-def sheet(old: Side, new: Side) -> list[int]:
-    """Return the images to look at: as many newly wrong as newly right, if there are."""
-    wrong, right = flipped(old, new)
-    n_wrong = max(SHEET // 2, SHEET - len(right))
-    wrong = wrong[:n_wrong]
-    return wrong + right[: SHEET - len(wrong)]
+    before, after = right(old), right(new)
+    return before.index[before & ~after], before.index[~before & after]
 
 
 def flips(old: Side, new: Side) -> str:
     """Say which test examples flipped, the commonest pairs of classes first; else ""."""
-    if len(old.classes) != len(new.classes) or old.classes == new.classes:
+    if len(old.classes) != len(new.classes) or old.classes.equals(new.classes):
         return ""
-    wrong, right = flipped(old, new)
-    shown = sheet(old, new)
-    lines = [
-        told_flips("Newly wrong", wrong, new.classes, shown),
-        told_flips("Newly right", right, old.classes, shown),
-    ]
+    lines = []
+    misread = {"wrong": new.classes, "right": old.classes}
+    for (what, classes), images in zip(misread.items(), flipped(old, new), strict=True):
+        pairs = Counter(classes.loc[images].itertuples(index=False, name=None))
+        text = ", ".join(f"`{a}` as `{b}` ({n})" for (a, b), n in pairs.most_common(3))
+        named = ", ".join(map(str, images[:SHOWN]))
+        most = text and f", most often {text}; such as {named}"
+        lines.append(f"- Newly {what}: {len(images):,}{most}")
     return "\n".join(lines)
-
-
-def told_flips(what: str, images: list[int], misread: Classes, shown: list[int]) -> str:
-    """Return how many flipped, as what they are or were misread, and some by number."""
-    pairs = Counter(misread[i] for i in images).most_common(3)
-    text = ", ".join(f"`{a}` as `{b}` ({n})" for (a, b), n in pairs)
-    named = ", ".join(str(i) for i in images if i in shown)
-    return f"- {what}: {len(images):,}{text and f', most often {text}; such as {named}'}"
 
 
 def moved(old: Side, new: Side) -> list[str]:
@@ -274,7 +245,8 @@ def within(path: str, name: str) -> bool:
     return name == path or name.startswith(f"{path}/") or in_section
 
 
-def listed(names: list[str]) -> str:
-    """Return ``names`` in a sentence; the first ones, if they are many."""
-    left = len(names) - LONGEST
-    return ", ".join(names[:LONGEST] + ([f"{left} more"] if left > 0 else []))
+def listed(names: Iterable[str], notes: Mapping[str, str] | None = None) -> str:
+    """Return ``names`` in a sentence, each with its note; the first ones, if many."""
+    told = [f"`{name}`" + (f" ({notes[name]})" if notes else "") for name in names]
+    left = len(told) - LONGEST
+    return ", ".join(told[:LONGEST] + ([f"{left} more"] if left > 0 else []))
