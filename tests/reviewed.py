@@ -71,7 +71,7 @@ def record(project, message):
 
 def look(project):
     with contextlib.chdir(project.path), Repo() as repo:
-        return review.look(repo, "HEAD")
+        return review.look(repo, "HEAD", None)
 
 
 def report(project, base="HEAD~1"):

@@ -117,10 +117,7 @@ def test_any_other_failure_is_a_failure_and_what_differs_is_told(mnist):
     output = mnist.run("tools/repro", ok=False)
     assert "train.lr must be greater than 0, got -1" in output
     assert re.search(r"train\.lr +0.01 +-1$", output, re.MULTILINE)
-    (mnist.path / "params.yaml").unlink()
-    output += mnist.run("tools/repro", ok=False)
-    assert "Could not find 'model.name'" in output
-    assert output.count("params.yaml differs from the last commit") == 2
+    assert "params.yaml differs from the last commit" in output
     assert "digits" not in output
 
 
@@ -134,11 +131,11 @@ def test_a_value_that_git_does_not_see_is_told_and_the_way_back_finds_it(mnist):
 
     mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
     assert mnist.text("params.yaml") != before
-    mnist.run("bash", "-c", way_back.removesuffix(" && dvc checkout"))  # nothing is there
-    assert mnist.text("params.yaml") == before
-    mnist.dvc("exp", "run", "-S", "train.seed=5", ok=False)
     output = mnist.run("tools/repro", ok=False)
     assert re.search(r"train\.seed +0 +5$", output, re.M)
+    mnist.dvc("exp", "run", "-S", "train.seed=6", ok=False)
+    mnist.run("bash", "-c", way_back.removesuffix(" && dvc checkout"))  # nothing is there
+    assert mnist.text("params.yaml") == before
 
 
 @pytest.mark.long

@@ -24,21 +24,13 @@ def cut(path):
 
 def test_what_a_kill_left_of_dvcs_own_files_is_put_right_and_nothing_runs(copy):
     """DVC writes both in place, and refuses to run where it finds half of one."""
-    path = copy.path / "dvc.lock"
-    lock = path.read_bytes()
+    lock = copy.text("dvc.lock")
     (copy.path / ".dvc/tmp/rwlock").write_text('{"write": {"data')
-    cut(path)
+    cut(copy.path / "dvc.lock")
     output = copy.run("tools/repro")
     assert "dvc.lock was unreadable, as after a kill; this goes on from the comm" in output
     assert ran(output) == []
-    assert path.read_bytes() == lock
-    copy.git("rm", "--quiet", "--cached", "dvc.lock")
-    copy.git("commit", "--quiet", "--message", "No lock")
-    cut(path)
-    output = copy.run("tools/repro")
-    assert "this begins anew" in output
-    assert ran(output) == []
-    assert path.read_bytes() == lock
+    assert copy.text("dvc.lock") == lock
 
 
 def test_what_a_disk_left_of_the_lock_is_put_right_and_a_conflict_left(copy, monkeypatch):
@@ -52,6 +44,12 @@ def test_what_a_disk_left_of_the_lock_is_put_right_and_a_conflict_left(copy, mon
         assert repair.repair_lock() == []
     repair.LOCK.write_bytes(b"<<<<<<< HEAD\n" + whole)
     assert repair.repair_lock() == []
+    copy.git("rm", "--quiet", "--cached", "dvc.lock")
+    copy.git("commit", "--quiet", "--message", "No lock")
+    repair.LOCK.write_bytes(b"")
+    assert "this begins anew" in repair.repair_lock()[0]
+    assert ran(copy.run("tools/repro")) == []
+    assert repair.LOCK.read_bytes() == whole
 
 
 def test_what_a_living_dvc_is_just_writing_is_left_to_it(copy):
@@ -114,34 +112,25 @@ def test_a_bit_that_flips_in_dvcs_cache_is_told_by_a_stage_and_put_right(copy):
     assert path.read_bytes() == whole
 
 
-def in_use(project, process):
-    """Note, as DVC does, that ``process`` writes a figure; change what it is made from."""
-    info = {"pid": process.pid, "cmd": "dvc repro"}
-    path = project.path / ".dvc/tmp/rwlock"
-    path.write_text(json.dumps({"write": {str(project.path / "plots/samples.png"): info}}))
-    project.set_params({"plot": {"seed": 1}})
-
-
-def test_a_dead_dvc_that_dvc_takes_for_a_live_one_holds_no_one_up(copy):
-    """Nobody has waited for it."""
-    with subprocess.Popen(["true"]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        in_use(copy, process)
-        assert ran(copy.run("tools/repro")) == ["plot"]
-
-
-def test_a_live_dvc_keeps_what_it_uses_and_another_program_with_its_number_does_not(
-    copy, monkeypatch
-):
+def test_only_a_living_dvc_holds_what_it_uses(copy, monkeypatch):
+    """Not one that nobody has waited for, nor a program that has its number now."""
     monkeypatch.chdir(copy.path)
+
+    def in_use(process):
+        """Note, as DVC does, that ``process`` writes a figure."""
+        figure = {str(copy.path / "plots/samples.png"): {"pid": process.pid, "cmd": "dvc"}}
+        repair.IN_USE.write_text(json.dumps({"write": figure}))
+
+    copy.set_params({"plot": {"seed": 1}})
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen([*sleep, "dvc", "repro"]) as process:
-        in_use(copy, process)
-        output = copy.run("tools/repro", ok=False)
+        in_use(process)
+        assert "is busy, it is being blocked by" in copy.run("tools/repro", ok=False)
         process.kill()
-    assert "is busy, it is being blocked by" in output
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert ran(copy.run("tools/repro")) == ["plot"]
     with subprocess.Popen(sleep) as process:
-        in_use(copy, process)
+        in_use(process)
         repair.forget_the_dead()
         process.kill()
     assert not repair.IN_USE.exists()

@@ -1,11 +1,9 @@
 """What ``make review`` says of a change; each decision with real commits."""
 
 import contextlib
-import math
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 import review
@@ -32,13 +30,6 @@ pytestmark = pytest.mark.long
 EVALUATION = "src/mnist_lstm/evaluation.py"
 WORSE = [(0, 0), (1, 0)] * 8 + [(0, 1), (1, 0)] * 2  # 40% right, where the base has 50%
 SPREAD = "seeds of this recipe differ by 1.00 (standard deviation, n = 3)"
-
-
-def compare(old, new):
-    tables = [pd.DataFrame(rows, columns=["actual", "predicted"]) for rows in (old, new)]
-    sides = [verdict.Side({}, {}, {}, table, DEFAULT, "") for table in tables]
-    rows = pd.DataFrame(columns=["params", "code", "split", "accuracy"])
-    return verdict.compare(*sides, {"train.lr"}, rows)
 
 
 def write_runs(project, *accuracies, split="test", code="other", **changes):
@@ -97,17 +88,19 @@ def test_what_is_said_to_be_unused_is_there():
 
 
 def test_without_runs_over_seeds_there_is_p_and_what_it_says(project):
-    write_classes(project, [(0, 0), (1, 0)] * 8 + [(0, 1), (1, 1)] * 2)
+    write_classes(project, [(0, 1), (1, 0)] * 8 + [(0, 0), (1, 1), (0, 0), (1, 0)])
     write(project, "metrics/evaluate.json", '{"test": {"loss": 0.0712, "accuracy": 0.5}}')
     project.set_params({"train": {"lr": 7.0}})
     record(project, "Another learning rate")
     first, what_p_says, flips, changed, moved, against, *tables = report(project)
-    assert first == "Test accuracy 50.00% -> 50.00%, +0.00 points; exact McNemar p = 1."
+    p = 2 * (1 + 9) / 2**9  # that one or none of nine coins shows heads, or tails
+    change = "Test accuracy 50.00% -> 15.00%, -35.00 points"
+    assert first == f"{change}; exact McNemar p = {p:.2g}."
     assert "Another seed alone often moves as many images" in what_p_says
     assert "`make seeds`" in what_p_says
     assert flips == (
-        "- Newly wrong: 2, most often `0` as `1` (2); such as 16, 18\n"
-        "- Newly right: 2, most often `1` as `0` (2); such as 17, 19"
+        "- Newly wrong: 8, most often `0` as `1` (8); such as 0, 2, 4, 6, 8, 10\n"
+        "- Newly right: 1, most often `1` as `0` (1); such as 17"
     )
     assert changed == "Changed: `train.lr` (train, export)."
     assert moved == "Outputs that moved: `metrics/evaluate.json`, `plots/confusion.csv`."
@@ -166,24 +159,11 @@ def test_where_both_have_runs_over_seeds_their_means_decide(project):
     assert report(project, "HEAD~2")[0].startswith("Test accuracy 50.00% -> 40.00%, -10.00")
 
 
-def test_p_is_mcnemars_exact_one():
-    tail = sum(math.comb(109, k) for k in range(42))
-    assert f"{2 * tail / 2**109:.2g}" == "0.012"
-    old = [(0, int(n < 170)) for n in range(10_000)]
-    new = [(0, int(41 <= n < 41 + 197)) for n in range(10_000)]
-    assert compare(old, new).startswith(
-        "Test accuracy 98.30% -> 98.03%, -0.27 points; exact McNemar p = 0.012.\n\n"
-    )
-    assert "p < 0.0001" in compare([(1, 0)] * 100, [(1, 1)] * 100)
-
-
 def test_models_on_other_test_images_are_not_compared(project):
     write(project, "data/prepared/test.safetensors", "of another data set")
     record(project, "Other test images")
     other = "Test accuracy is not compared: the test examples are not the same."
     assert report(project)[0] == other
-    assert compare([(1, 1)] * 20, [(2, 1)] * 20) == other
-    assert compare([(1, 1)] * 20, [(1, 1)] * 19) == other
 
 
 def test_figures_that_moved_are_shown_old_and_new(project, monkeypatch):

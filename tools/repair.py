@@ -66,20 +66,12 @@ def forget_the_dead() -> None:
     has waited for, as in a container without an init, and one whose number another program
     has now.
     """
-    text = IN_USE.read_bytes() if IN_USE.exists() else b""
-    pids = re.findall(rb'"pid": *(\d+)', text)
-    if not any(is_running(int(pid)) for pid in pids):
+    text = IN_USE.read_text(errors="replace") if IN_USE.exists() else ""
+    named = {int(pid) for pid in re.findall(r'"pid": *(\d+)', text)}
+    # Of a process that is dead there is no command line.
+    running = {p.pid: p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])}
+    if not any("dvc" in " ".join(running.get(pid, [])) for pid in named):
         IN_USE.unlink(missing_ok=True)
-
-
-def is_running(pid: int) -> bool:
-    """Say whether the process ``pid`` is one of DVC, and alive."""
-    try:
-        return "dvc" in " ".join(psutil.Process(pid).cmdline())  # of the dead: nothing
-    except psutil.AccessDenied:
-        return True
-    except psutil.NoSuchProcess:
-        return False
 
 
 def has_cut(cache: Path) -> bool:
@@ -95,19 +87,14 @@ def repair_cache(cache: Path) -> list[str]:
 
     A file bears the hash of its content as its name.
     """
-    damaged = [path for path in cache.glob("??/*") if not is_stored_whole(path)]
-    for path in damaged:
-        path.unlink()
-    return [
-        f"{path} was damaged; it is gone, and what made it runs again" for path in damaged
-    ]
-
-
-def is_stored_whole(path: Path) -> bool:
-    """Say whether a file in DVC's cache is what DVC put there."""
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
-    return path.parent.name + path.name.removesuffix(".dir") == md5
+    said = []
+    for path in cache.glob("??/*"):
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if path.parent.name + path.name.removesuffix(".dir") != md5:
+            path.unlink()
+            said.append(f"{path} was damaged; it is gone, and what made it runs again")
+    return said
 
 
 if __name__ == "__main__":

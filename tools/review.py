@@ -56,9 +56,10 @@ def report(base: str, html: str = "") -> tuple[str, bool]:
     with Repo() as repo:
         tree = working_tree()
         changed = changed_files(repo, base, tree)  # first: it fetches what is missing
-        new = look(repo, tree)
+        classes = both(base, CLASSES)
+        new = look(repo, tree, classes.get("here"))
         with switch(repo, base):
-            old = look(repo, base)
+            old = look(repo, base, classes.get("base"))
         metrics = repo.metrics.diff(a_rev=base).get("diff", {})
         parameters = repo.params.diff(a_rev=base).get("diff", {})
     changed += [key for changes in parameters.values() for key in changes]
@@ -109,10 +110,14 @@ def runs() -> pd.DataFrame:
     return pd.concat(tables or [pd.DataFrame(columns=columns)], ignore_index=True)
 
 
-def look(repo: Any, tree: str) -> Side:
-    """Return what ``tree`` of Git's holds, and ``repo``, which is switched to it."""
+def look(repo: Any, tree: str, file: Path | None) -> Side:
+    """Return what ``tree`` of Git's holds, and ``repo``, which is switched to it.
+
+    ``file``: its table of actual and predicted classes, if there is one.
+    """
     params = params_of(tree)
-    classes = read_classes(repo.index.outs)
+    # A class may be 1, or named NA.
+    classes = pd.read_csv(file, dtype=str, na_filter=False) if file else pd.DataFrame()
     side = Side({}, {}, {}, classes, params, code_of(tree, params))
     kept = {out.def_path: out.hash_info for out in repo.index.outs if out.use_cache}
     for stage in repo.index.stages:
@@ -145,15 +150,6 @@ def out_of_date(item: Any, kept: dict[str, Any]) -> list[str]:
         return []
     states = item.workspace_status().values()
     return [*chain.from_iterable(s if isinstance(s, dict) else [path] for s in states)]
-
-
-def read_classes(outs: Any) -> pd.DataFrame:
-    """Return the table of actual and predicted classes; empty where there is none."""
-    for out in outs:
-        if out.def_path == CLASSES and out.exists:
-            text = io.StringIO(out.fs.read_text(out.fs_path))
-            return pd.read_csv(text, dtype=str, keep_default_na=False)  # a class named NA
-    return pd.DataFrame()
 
 
 # The report

@@ -89,9 +89,9 @@ def chart(tables: dict[str, pd.DataFrame], value: str) -> bytes:
         for split, color in SPLITS.items():
             column = table[f"{split}_{value}"]
             y = column if value == "loss" else (100 - 100 * column).clip(lower=0.01)
-            line, width = ("--", 1.2) if side == "base" else ("-", 2)
+            line = "--" if side == "base" else "-"
             label = f"{table.heldout.iloc[0] if split == 'heldout' else split}, {side}"
-            axes.plot(table.epoch, y, line, color=color, linewidth=width, label=label)
+            axes.plot(table.epoch, y, line, color=color, label=label)
     axes.set(yscale="log", xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):

@@ -177,7 +177,6 @@ def machine(params: dict[str, Any]) -> str:
 
 def told(sides: list[Side], rows: pd.DataFrame) -> str:
     """Return a table of all, then of each: the difference to the first, what half takes."""
-    rows = rows.reindex(columns=COLUMNS)  # older ones do not tell parameters
     found = [of_kind(rows, side.kind) for side in sides]
     split = "validation" if sides[0].kind["split"] == "valid" else "test"
     table = []
