@@ -9,6 +9,7 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,15 +39,13 @@ def record(tab: Page) -> Iterator[tuple[Image.Image, int]]:
     """Draw a 5 on the page and let it be read; yield each frame and its duration."""
     tab.goto(PAGE.absolute().as_uri())
     tab.click("#clear")
-    box = tab.locator("main").bounding_box()
-    paper = tab.locator("#paper").bounding_box()
-    if not box or not paper:
-        raise RuntimeError(f"{PAGE}: shows no paper")
-    clip = {side: box[side] - MARGIN for side in ("x", "y")}
+    place = "(e) => e.getBoundingClientRect().toJSON()"
+    box, paper = (tab.locator(name).evaluate(place) for name in ("main", "#paper"))
+    clip: Any = {side: box[side] - MARGIN for side in ("x", "y")}
     clip |= {size: box[size] + 2 * MARGIN for size in ("width", "height")}
 
     def frame() -> Image.Image:
-        png = tab.screenshot(clip=clip)  # type: ignore[arg-type]
+        png = tab.screenshot(clip=clip)
         return Image.open(io.BytesIO(png)).convert("RGB")
 
     yield frame(), PAUSE

@@ -93,11 +93,7 @@ def main() -> None:
 
 
 def refuse_name(name: str) -> None:
-    """Refuse what Python cannot import, or would import from elsewhere.
-
-    Raises:
-        UserError: says why.
-    """
+    """Refuse what Python cannot import, or would import from elsewhere."""
     fits = f"a name for `import`: lower case, digits, _, at most {LONGEST} letters"
     if not re.fullmatch(rf"[a-z][a-z0-9_]{{0,{LONGEST - 1}}}", name) or iskeyword(name):
         raise UserError(f"NAME={name!r} is not {fits}")
@@ -106,11 +102,7 @@ def refuse_name(name: str) -> None:
 
 
 def refuse_changes() -> None:
-    """Refuse a folder that holds what is not committed, or a Git that cannot commit.
-
-    Raises:
-        UserError: says what.
-    """
+    """Refuse a folder that holds what is not committed, or a Git that cannot commit."""
     git("var", "GIT_AUTHOR_IDENT")  # ends where nobody is named
     if changed := git("status", "--porcelain").splitlines():
         files = ", ".join(line[3:] for line in changed)

@@ -45,11 +45,7 @@ def main() -> None:
 
 
 def report(base: str, html: str = "") -> tuple[str, bool]:
-    """Return the report on the workspace against ``base``, and if it has a verdict.
-
-    Raises:
-        DvcException: DVC cannot read one of the two.
-    """
+    """Return the report on the workspace against ``base``, and if it has a verdict."""
     from dvc.repo import Repo
     from dvc.repo.brancher import switch
 

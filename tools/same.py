@@ -46,8 +46,12 @@ OWN = f"{SMALL} data.name=own prepare.valid_size=20 prepare.valid_split=last"
 SEQUENCES = f"""{OWN}
     prepare.valid_split=group model.xdim=6 model.ydim=3 augment.noise=0.5
 """
-RUNS = {"plain": SMALL, "everything on": EVERYTHING}
-RUNS |= {"own images": OWN, "own sequences": SEQUENCES}
+RUNS = {
+    "plain": SMALL,
+    "everything on": EVERYTHING,
+    "own images": OWN,
+    "own sequences": SEQUENCES,
+}
 
 
 def main() -> None:
@@ -72,11 +76,7 @@ def main() -> None:
 
 
 def refuse_other_changes() -> None:
-    """Refuse what is no edit of the code: other parameters, or outputs of another run.
-
-    Raises:
-        UserError: names them.
-    """
+    """Refuse what is no edit of the code: other parameters, or outputs of another run."""
     here = Path("params.yaml").read_text(encoding="utf-8")
     if parse_yaml(here, "params.yaml") != params_of("HEAD"):
         raise UserError("params.yaml differs from HEAD: that changes outputs; `dvc repro`")

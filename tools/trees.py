@@ -85,10 +85,7 @@ def params_of(tree: str) -> dict[str, dict[str, Any]]:
 
 
 def code_of(tree: str, params: dict[str, Any]) -> str:
-    """Return a name of the code in ``tree`` that decides an accuracy, ten letters long.
-
-    ``params`` name the model.
-    """
+    """Return ten letters: the code in ``tree`` that decides an accuracy by ``params``."""
     stages = yaml.safe_load(git("show", f"{tree}:./dvc.yaml"))["stages"]
     model = {"model.name": params["model"].get("name", "lstm")}
     lists = [stages.get(name, {}).get("deps", []) for name in TRAINS]
