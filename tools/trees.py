@@ -69,7 +69,7 @@ def extract(tree: str, folder: Path) -> None:
 
 
 def both(base: str, name: str) -> dict[str, Path]:
-    """Return where the file ``name`` is, of the commit ``base`` and here, if it is."""
+    """Return the path of the file ``name`` here, and of a copy as in ``base``, if any."""
     found = subprocess.run(["git", "show", f"{base}:./{name}"], capture_output=True)
     old = Path(".dvc/tmp/review", base[:10], name)
     if found.returncode == 0:
