@@ -56,7 +56,7 @@ def test_a_file_an_array_and_bytes_say_the_same_of_any_length(model, tmp_path):
         (b"speed,heat\n1,x\n2,3", r"line 2, column 2 \(heat\): 'x' is no number"),
         (b"", r"an empty file \(the model reads sequences\)"),
         (np.zeros((2, 2, 2)), r"an array \[2, 2, 2\], expected \[steps x values\]"),
-        (np.full((3, 2), np.nan), r"6 missing values, the first at .*`prepare.missing: m"),
+        (np.full((3, 2), np.nan), r"6 missing values, the first in .*`prepare.missing: m"),
         ("no.csv", "No such file"),
     ],
     ids="width order text empty dimensions missing absent".split(),

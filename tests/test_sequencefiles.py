@@ -1,7 +1,5 @@
 """Own sequences as they come: of which kind they are, and what is refused of each."""
 
-import zipfile
-
 import numpy as np
 import pytest
 import torch
@@ -12,9 +10,6 @@ from own_data import Data, problems, read, write_files
 
 def test_a_group_is_a_folder_for_all_files_or_for_none(folder):
     write_files(Data(0), folder, "train")
-    write_files(Data(1), folder, "test")
-    train, test = read(folder)
-    assert {*train.groups} == {*test.groups} == {"p1", "p2", "p3", "p10"}
     (folder / "train/rest/p1/2.csv").rename(folder / "train/rest/2.csv")
     assert problems(folder) == [
         "own/train/rest/p1/6.csv: in a folder within its class, as of a group, but "
@@ -25,19 +20,16 @@ def test_a_group_is_a_folder_for_all_files_or_for_none(folder):
 def test_columns_must_be_the_same_in_all_files_by_number_and_name(folder):
     write_files(Data(0), folder, "train", grouped=False)
     (folder / "train/walk/12.csv").write_text("ay,ax\n1,2\n")
-    (folder / "train/walk/13.csv").write_text("ax,ay,az\n1,2,3\n")
-    (folder / "train/walk/14.csv").write_text("1.5,2\n3,4\n")
+    (folder / "train/walk/13.csv").write_text("1.5,2,3\n")
     like = "but own/train/rest/0.csv has 2 columns (ax, ay)"
     assert problems(folder) == [
         f"own/train/walk/12.csv: 2 columns (ay, ax), {like}",
-        f"own/train/walk/13.csv: 3 columns (ax, ay, az), {like}",
-        f"own/train/walk/14.csv: 2 columns (no names), {like}",
+        f"own/train/walk/13.csv: 3 columns (no names), {like}",
     ]
 
 
 def test_faults_of_many_files_are_told_at_once_and_what_is_odd_by_its_count(folder, told):
     write_files(Data(0), folder, "train", grouped=False)
-    write_files(Data(1), folder, "test", grouped=False)
     for i in range(3):
         (folder / f"train/rest/{i}.csv").write_text(f",ax,ay\n0,{i}.5,2\n1,3,4\n")
     read(folder)
@@ -46,69 +38,42 @@ def test_faults_of_many_files_are_told_at_once_and_what_is_odd_by_its_count(fold
     for i in range(25):
         (folder / f"train/rest/bad{i}.csv").write_text("1.5,x\n")
     (folder / "train/loose.csv").write_text("1\n")
-    (folder / "train/walk/a/b").mkdir(parents=True)
-    (folder / "train/walk/a/b/deep.csv").write_text("1\n")
     found = problems(folder)
     place = "in no folder of a class; expected own/train/CLASS/SEQUENCE"
     assert found[0] == f"own/train/loose.csv: {place}"
-    assert found[1] == f"own/train/walk/a/b/deep.csv: {place}"
-    assert found[2] == "own/train/rest/bad0.csv: line 1, column 2: 'x' is no number"
-    assert found[20:] == ["and 7 more"]
+    assert found[1] == "own/train/rest/bad0.csv: line 1, column 2: 'x' is no number"
+    assert found[20:] == ["and 6 more"]
 
 
 X, Y = np.arange(36.0).reshape(6, 3, 2), np.array([0, 1] * 3)
+ODD_LENGTHS = "lengths [6] of float64, expected 6 whole numbers, as x has sequences"
 
 
 @pytest.mark.parametrize(
-    ("found", "line"),
+    ("changes", "line"),
     [
-        ({"a": X}, "no x and no y in it, only a"),
-        ({"x": X}, "no y in it, only x"),
-        ({"x": X[0, 0], "y": Y}, "x [2], expected [sequences x steps x values]"),
-        ({"x": X[None], "y": Y}, "x [1, 6, 3, 2], expected [sequences x steps x values]"),
+        ({"x": None}, "no x in it, only y"),
+        ({"x": X[0, 0]}, "x [2], expected [sequences x steps x values]"),
         ({"x": X[:0], "y": Y[:0]}, "x [0, 3, 2], without values"),
-        ({"x": X.astype(complex), "y": Y}, "x of type complex128, expected numbers"),
-        ({"x": X.astype(str), "y": Y}, "x of type <U32, expected numbers"),
-        ({"x": X.astype(object), "y": Y}, "Python objects in it; save arrays of num"),
-        ({"x": X * 1e38, "y": Y}, "x[0, 2, 0] is 4e+38: no float32"),
-        ({"x": np.where(X == 1, np.inf, X), "y": Y}, "x[0, 0, 1] is inf: no float32"),
-        ({"x": X, "y": Y[:5]}, "y [5], expected [6] as x has sequences"),
-        ({"x": X, "y": Y[:, None]}, "y [6, 1], expected [6] as x has sequences"),
+        ({"x": X.astype(complex)}, "x of type complex128, expected numbers"),
+        ({"x": X.astype(object)}, "Python objects in it; save arrays of num"),
+        ({"x": X * 1e38}, "x[0, 2, 0] is 4e+38: no float32"),
+        ({"y": Y[:, None]}, "y [6, 1], expected [6] as x has sequences"),
+        ({"y": Y / 2}, "y of float64 such as 0.5, expected text or whole numbers"),
+        ({"groups": [0]}, "groups [1], expected [6] as x has sequences"),
+        ({"lengths": [2.5] * 6}, ODD_LENGTHS),
+        ({"lengths": [np.nan] * 6}, ODD_LENGTHS),
         (
-            {"x": X, "y": Y, "lengths": [np.nan] * 6},
-            "lengths [6] of float64, expected 6 who",
-        ),
-        (
-            {"x": X, "y": Y * np.nan},
-            "y of float64 such as nan, expected text or whole numbers",
-        ),
-        ({"x": X, "y": Y / 2}, "y of float64 such as 0.5, expected text or whole numbers"),
-        ({"x": X, "y": Y, "groups": [0]}, "groups [1], expected [6] as x has sequences"),
-        (
-            {"x": X, "y": Y, "lengths": [3] * 5},
-            "lengths [5] of int64, expected 6 whole numbers, as x has sequences",
-        ),
-        (
-            {"x": X, "y": Y, "lengths": [2.5] * 6},
-            "lengths [6] of float64, expected 6 whole numbers, as x has sequences",
-        ),
-        (
-            {"x": X, "y": Y, "lengths": [3, 3, 3, 0, 4, 3]},
+            {"lengths": [3, 3, 3, 0, 4, 3]},
             "lengths[3] is 0, expected 1 to 3, the steps of x",
         ),
-        (
-            {"x": X, "y": ["a", "b", "", "b", "a", "b"]},
-            "class '': the name of a class must",
-        ),
-        (
-            {"x": X, "y": ["a", "b", "\x1b"] * 2},
-            "class '\\x1b': the name of a class must",
-        ),
-        ({"x": X, "y": Y * 0}, "1 class with sequences, expected 2 to 1,000"),
+        ({"y": ["a", "b", "\x1b"] * 2}, "class '\\x1b': the name of a class must"),
+        ({"y": Y * 0}, "1 class with sequences, expected 2 to 1,000"),
     ],
 )
-def test_arrays_that_make_no_sense_are_one_line(folder, found, line):
-    np.savez(folder / "train", **found)
+def test_arrays_that_make_no_sense_are_one_line(folder, changes, line):
+    arrays = {"x": X, "y": Y} | changes
+    np.savez(folder / "train", **{k: v for k, v in arrays.items() if v is not None})
     (told,) = problems(folder)
     assert told.startswith(f"own/train.npz: {line}")
 
@@ -116,19 +81,13 @@ def test_arrays_that_make_no_sense_are_one_line(folder, found, line):
 def test_a_damaged_file_of_arrays_is_one_line(folder):
     np.savez_compressed(folder / "train", x=X, y=Y)
     whole = (folder / "train.npz").read_bytes()
-    for damaged in (b"", b"?" * 50, whole[:200], whole[:60] + b"?" * 9 + whole[69:]):
-        (folder / "train.npz").write_bytes(damaged)
+    np.save(folder / "array.npy", X)
+    alone = (folder / "array.npy").read_bytes()
+    (folder / "array.npy").unlink()
+    for bad in (b"", b"?" * 50, whole[:200], whole[:60] + b"?" * 9 + whole[69:], alone):
+        (folder / "train.npz").write_bytes(bad)
         (told,) = problems(folder)
         assert told.startswith("own/train.npz: ")
-    (folder / "train.npz").unlink()
-    np.save(folder / "train.npy", X)
-    (folder / "train.npy").rename(folder / "train.npz")
-    (told,) = problems(folder)
-    assert told == "own/train.npz: a single array, expected x and y as np.savez writes them"
-    with zipfile.ZipFile(folder / "train.npz", "w") as file:
-        file.writestr("word/document.xml", "?")
-    (told,) = problems(folder)
-    assert told.startswith("own/train.npz: ")
 
 
 def test_steps_of_nan_at_the_end_are_no_values_unless_lengths_says_so(folder):
@@ -149,45 +108,27 @@ HEAD = "@problemName Test\n@timeStamps false\n@classLabel true a b\n@data\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("head", "data", "line"),
     [
-        ("", "an empty file"),
-        (
-            "export const a = 1\n",
-            "no line with @data; expected the format of the UCR/UEA ar",
-        ),
-        (
-            HEAD.replace("false", "true") + "(0,1):a\n",
-            "@timeStamps true: time stamps are not",
-        ),
+        ("export const", "", "no line with @data; expected the format of the UCR/UEA ar"),
+        (HEAD.replace("false", "true"), "", "@timeStamps true: time stamps are not"),
         (
             HEAD.replace("true a b", "false"),
-            "no @classLabel true CLASS CLASS ...: sequences",
+            "1:a\n",
+            "no @classLabel true CLASS CLASS ...: ",
         ),
-        (
-            HEAD.replace("classLabel true a b", "targetLabel true"),
-            "no @classLabel true CLA",
-        ),
-        (HEAD + "1,2:3,4:a\n1,2:a\n", "line 6: 1 dimensions and a class, expected 2"),
-        (HEAD + "1,2:3:a\n", "line 5: 1 values in dimension 2, 2 in dimension 1; all need"),
-        (HEAD + "1,2:3,4:c\n", "line 5: class 'c', which @classLabel does not list"),
-        (HEAD + "1,2:3,4:\n", "line 5: class '', which @classLabel does not list"),
-        (HEAD + "1,2\n", "line 5: no colon, which stands before a class"),
-        (HEAD + "1,2:3,x:a\n", "line 5: dimension 2, value 2: 'x' is no number"),
-        (
-            HEAD + "1,2:3,inf:a\n",
-            "line 5: dimension 2, value 2: 'inf' is infinite in float",
-        ),
-        (HEAD + "(0,1),(1,2):a\n", "line 5: dimension 1, value 1: '(0' is no number"),
-        (
-            HEAD.replace("@data", "@univariate true\n@data") + "1:2:a\n",
-            "line 6: 2 dimensions",
-        ),
-        (HEAD, "no sequences below @data"),
+        (HEAD, "1,2:3,4:a\n1,2:a\n", "line 6: 1 dimensions and a class, expected 2"),
+        (f"@univariate true\n{HEAD}", "1:2:a\n", "line 6: 2 dimensions"),
+        (HEAD, "1,2:3:a\n", "line 5: 1 values in dimension 2, 2 in dimension 1; all need"),
+        (HEAD, "1,2:3,4:c\n", "line 5: class 'c', which @classLabel does not list"),
+        (HEAD, "1,2\n", "line 5: no colon, which stands before a class"),
+        (HEAD, "1,2:3,inf:a\n", "line 5: dimension 2, value 2: 'inf' is infinite in float"),
+        (HEAD, "(0,1),(1,2):a\n", "line 5: dimension 1, value 1: '(0' is no number"),
+        (HEAD, "", "no sequences below @data"),
     ],
 )
-def test_a_ts_file_that_is_not_read_says_in_which_line(folder, text, line):
-    (folder / "train.ts").write_text(text)
+def test_a_ts_file_that_is_not_read_says_in_which_line(folder, head, data, line):
+    (folder / "train.ts").write_text(head + data)
     (told,) = problems(folder)
     assert told.startswith(f"own/train.ts: {line}")
 
@@ -203,42 +144,24 @@ def test_classes_of_a_ts_file_may_be_any_text(folder):
     assert train.x.isnan().sum() == 2
 
 
-# Of which kind the data are.
-
-
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        (
-            "",
-            "own: no images and no sequences; docs/your-own.md says where they are expect",
-        ),
         ("README.md train/.a/1.csv test.dvc", "own: no images and no sequences; docs/your"),
-        (
-            "train/a/x.mat train/b/y.mat train/b/z.xlsx",
-            "own: no images and no sequences, and .mat is not read; docs/your-own.md says",
-        ),
+        ("train/a/x.mat train/b/y.xlsx", "own: no images and no sequences, and .mat is n"),
         (
             "train/a/1.png train/b/1.csv",
             "own: data of two kinds, own/train/a/1.png and own",
-        ),
-        (
-            "train/a/1.csv train/b/1.npy",
-            "own: data of two kinds, own/train/a/1.csv and own",
         ),
         (
             "train/a/1.csv test/a/1.tsv",
             "own: data of two kinds, own/test/a/1.tsv and own/t",
         ),
         (
-            "train.npz test/a/1.csv",
-            "own: data of two kinds, own/train.npz and own/test/a/1",
-        ),
-        (
             "train.npz test.ts",
             "own: data of two kinds, own/test.ts and own/train.npz; keep",
         ),
-        ("test.npz", "own/train.npz: no such file, but own/test.npz"),
+        ("test.ts", "own/train.ts: no such file, but own/test.ts"),
         ("Vowels_TRAIN.ts", "own/Vowels_TRAIN.ts: expected own/train.ts and own/test.ts"),
         (
             "train/1.csv",
@@ -259,29 +182,22 @@ def test_one_kind_of_data_is_read_and_two_are_named(folder, files, line):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        if path.suffix == ".npz":
-            np.savez(path, x=X, y=Y)
-        if path.suffix == ".npy":
-            np.save(path, X[0])
-    found = problems(folder)
-    assert [told for told in found if told.startswith(line)]
-    assert all("Traceback" not in told for told in found)
+    assert [told for told in problems(folder) if told.startswith(line)]
 
 
 @pytest.mark.parametrize(
     ("shape", "line"),
     [
         ((2, 3, 4), "an array [2, 3, 4], expected [steps x values] or [steps]"),
-        ((), "an array [], expected [steps x values] or [steps]"),
         ((0, 3), "an array [0, 3], without values"),
     ],
 )
 def test_a_file_of_one_array_must_be_a_sequence(folder, shape, line):
     for name in "ab":
+        (folder / "train" / name).mkdir(parents=True)
         for i in range(3):
-            path = folder / f"train/{name}/{i}.npy"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, np.full((5, 1) if i else (5,), float(f"{ord(name)}.{i}")))
+            values = np.full((5, 1) if i else (5,), float(f"{ord(name)}.{i}"))
+            np.save(folder / f"train/{name}/{i}.npy", values)
     train, _ = read(folder)
     assert train.x.shape[1:] == (5, 1)
     np.save(folder / "train/b/0.npy", np.zeros(shape))

@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
+from mnist_lstm.data.arrays import missing_in
 from mnist_lstm.data.csvfile import read_csv
 from mnist_lstm.data.decoding import (
     MAX_BYTES,
@@ -174,9 +175,9 @@ def _sequence(model: Model, given: Picture) -> tuple[np.ndarray, str]:
         found = ", ".join(table.names) or f"{table.values.shape[1]:,}"
         expected = ", ".join(features) or f"{q:,}"
         raise SequenceError(f"columns: {found}; the model reads {expected}")
-    if table.missing and scaling["missing"] == "refuse":
+    if (gaps := missing_in(table.values, features)) and scaling["missing"] == "refuse":
         advice = "`prepare.missing: mean` trains a model that fills them"
-        raise SequenceError(f"{table.missing}; {advice}")
+        raise SequenceError(f"{gaps}; {advice}")
     seen = standardised(torch.from_numpy(table.values), scaling)
     return seen.numpy(), "; ".join(table.notes)
 

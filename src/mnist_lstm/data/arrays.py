@@ -3,6 +3,7 @@
 Messages leave the name of the file to the caller.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from mnist_lstm.plumbing.errors import UserError, one_line
 
 COARSE = "numbers so large that float32 blurs them, as of the time since 1970, are read"
-_CHUNK = 4096  # examples; or there would be three copies of all
 
 
 def load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
@@ -38,7 +38,7 @@ def load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 
 def to_float32(values: np.ndarray, name: str = "") -> np.ndarray:
-    """Return ``values`` [N x ...] of any real type in float32.
+    """Return ``values`` of any real type in float32.
 
     Raises:
         UserError: other types, no values, or one that is infinite.
@@ -47,40 +47,33 @@ def to_float32(values: np.ndarray, name: str = "") -> np.ndarray:
         raise UserError(f"{name or 'values'} of type {values.dtype}, expected numbers")
     if not values.size:
         raise UserError(f"{name or 'an array'} {list(values.shape)}, without values")
-    is_single = values.dtype == np.float32
-    numbers = values if is_single else np.empty(values.shape, np.float32)
-    for i in range(0, len(values), _CHUNK):
-        part = numbers[i : i + _CHUNK]
-        if not is_single:
-            with np.errstate(over="ignore"):
-                part[:] = values[i : i + _CHUNK]
-        if np.isinf(part).any():
-            at = np.argwhere(np.isinf(part))[0] + [i, *[0] * (values.ndim - 1)]
-            value = values[tuple(at)]
-            raise UserError(f"{name}[{', '.join(map(str, at))}] is {value}: no float32")
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32, copy=False)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        at = np.unravel_index(infinite.argmax(), values.shape)
+        place = f"{name}[{', '.join(map(str, at))}]"
+        raise UserError(f"{place} is {values[at]}: no float32")
     return numbers
 
 
-def blurs(values: np.ndarray, numbers: np.ndarray) -> bool:
-    """Say whether a column of ``values`` [... x Q] loses its detail in ``numbers``."""
+def blurs(values: np.ndarray) -> bool:
+    """Say whether a column of ``values`` [L x Q] loses its detail in float32."""
     if values.dtype.kind == "f" and values.dtype.itemsize <= 4:
         return False
-    flat, single = (x.reshape(-1, values.shape[-1])[:_CHUNK] for x in (values, numbers))
-    flat = flat.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        loss, spread = np.abs(flat - single).max(0), np.ptp(flat, axis=0)
+    with np.errstate(all="ignore"):
+        exact = values.astype(np.float64)
+        loss = np.abs(exact - exact.astype(np.float32)).max(0)
+        spread = np.ptp(exact, axis=0)
     return bool(((loss > 1e-3 * spread) & (spread > 0)).any())
 
 
-def missing_in(numbers: np.ndarray, name: str = "") -> str:
-    """Say how many of ``numbers`` are missing, and where the first is as Python counts."""
-    gaps = np.isnan(numbers)
-    if not gaps.any():
+def missing_in(values: np.ndarray, names: Sequence[str] = ()) -> str:
+    """Say how many of ``values`` [L x Q], whose columns have ``names``, are missing."""
+    gaps = np.argwhere(np.isnan(values))
+    if not len(gaps):
         return ""
-    at = np.unravel_index(gaps.argmax(), gaps.shape)
-    return f"{counted(int(gaps.sum()))}, the first at {name}[{', '.join(map(str, at))}]"
-
-
-def counted(n: int) -> str:
-    """Say that ``n`` values are missing."""
-    return f"{n:,} missing value" + "s" * (n > 1)
+    step, column = gaps[0].tolist()
+    named = f" ({names[column]})" if names else ""
+    count = f"{len(gaps):,} missing value" + "s" * (len(gaps) > 1)
+    return f"{count}, the first in step {step + 1}, column {column + 1}{named}"

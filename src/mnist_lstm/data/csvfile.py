@@ -8,12 +8,13 @@ column. Messages leave the name of the file to the caller.
 import csv
 import math
 import re
+from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
 
-from mnist_lstm.data.arrays import COARSE, blurs, counted
+from mnist_lstm.data.arrays import COARSE, blurs
 from mnist_lstm.plumbing.errors import UserError, one_line, printable
 
 MISSING = ("", "nan", "na", "n/a", "null", "none", "?")  # a cell, in small letters
@@ -40,7 +41,6 @@ class Table(NamedTuple):
 
     values: np.ndarray  # float32 [L x Q], NaN where a value is missing
     names: tuple[str, ...] = ()  # of the columns; none without a header
-    missing: str = ""  # how many values, and where the first is
     notes: tuple[str, ...] = ()  # what is no fault and may be none that was meant
 
 
@@ -51,39 +51,25 @@ def read_csv(data: bytes) -> Table:
         UserError: says what is wrong, and in which line and column.
     """
     rows, separator = _rows(decoded(data))
-    header = _is_header(rows[0].cells, separator)
-    numbered = not header and _is_numbered([row.cells for row in rows])
-    first = rows.pop(0) if header or numbered else None
-    if not rows:
-        raise UserError("no values below the names of the columns")
-    width = len(rows[0].cells)
-    for line, cells in rows:
-        if len(cells) != width:
-            expected = f"expected {width} as in line {rows[0].line}"
-            raise UserError(f"line {line}: {_cells(len(cells))}, {expected}")
-    names = [name.strip() for name in first.cells] if first else []
-    if first and width == 1 and separator == " ":
-        names = [" ".join(names)]
-    if first and len(names) != width:
-        raise UserError(f"line {first.line}: {_cells(len(names))}, {width} below")
-    comma = separator != "," and any("," in cell for row in rows for cell in row.cells)
-    values, missing = _values(rows, names, comma)
+    numbered = _is_numbered([row.cells for row in rows])
+    names: list[str] = []
+    if numbered or _is_header(rows[0].cells, separator):
+        names = _names(rows, separator)
+    values, comma = _values(rows, names, separator)
     notes = [NUMBERED] * numbered + [DECIMAL] * comma
-    whole = separator == "," and width == 2 and (values // 1 == values).all()
+    whole = separator == "," and values.shape[1] == 2 and (values // 1 == values).all()
     if whole and not names and (values[:, 1] >= 0).all():
         notes.append(PAIRS)
     counts = len(values) > 1 and bool((np.diff(values[:, 0]) == 1).all())
     if names and names[0] in ("", "Unnamed: 0"):
-        if not counts or width == 1:
+        if not counts or len(names) == 1:
             raise UserError("column 1 has no name; write one, or remove the column")
         names, values = names[1:], values[:, 1:]
         notes.append(INDEX)
     elif counts and len(values) > 2 and values[0, 0] % 1 == 0:
         notes.append(COUNTS)
-    single = values.astype(np.float32)
-    if blurs(values, single):
-        notes.append(COARSE)
-    return Table(single, tuple(names), missing, tuple(notes))
+    notes += [COARSE] * blurs(values)
+    return Table(values.astype(np.float32), tuple(names), tuple(notes))
 
 
 def decoded(data: bytes) -> list[str]:
@@ -106,22 +92,36 @@ def decoded(data: bytes) -> list[str]:
     return text.rstrip("\n").split("\n")
 
 
-def _cells(n: int) -> str:
-    return f"{n:,} cell" + "s" * (n != 1)
-
-
-def number(text: str, comma: bool = False) -> float:
-    """Return the number in a cell, NaN where it is missing; ``comma``: a decimal one.
+def numbers(
+    cells: list[str], place: Callable[[int], str], comma: bool = False
+) -> np.ndarray:
+    """Return float64 of ``cells``, NaN where one is missing; ``comma``: a decimal one.
 
     Raises:
-        UserError: it is none, or infinite as float32.
+        UserError: one is no number, or infinite as float32; ``place`` names the i-th.
     """
+    try:  # all at once, which is fast and does for most files
+        found = np.array([*map(float, cells)])
+        if not comma and (np.abs(found) <= LARGEST).all() and "_" not in "".join(cells):
+            return found
+    except ValueError:
+        pass
+    values = []
+    for i, cell in enumerate(cells):
+        try:
+            values.append(_number(cell, comma))
+        except UserError as error:
+            raise UserError(f"{place(i)}: {error}") from None
+    return np.array(values)
+
+
+def _number(text: str, comma: bool) -> float:
     cell = text.strip()
     if cell.lower() in MISSING:
         return math.nan
     shown = repr(printable(cell, 40))
     try:
-        if comma and ("." in cell or not _NUMBER.fullmatch(cell)):
+        if comma and not _NUMBER.fullmatch(cell):
             raise ValueError
         value = float(cell.replace(",", ".") if comma else cell.replace("_", "?"))
     except ValueError:
@@ -134,16 +134,6 @@ def number(text: str, comma: bool = False) -> float:
     return value
 
 
-def plain_numbers(cells: list[str]) -> np.ndarray | None:
-    """Return float64 of ``cells``; None where one is missing, infinite or no number."""
-    try:
-        found = np.array([*map(float, cells)])
-    except ValueError:
-        return None
-    plain = (np.abs(found) <= LARGEST).all() and "_" not in "".join(cells)
-    return found if plain else None
-
-
 def _rows(lines: list[str]) -> tuple[list[_Row], str]:
     """Return the rows below remarks and empty lines, and what separates their cells."""
     first, separator = 0, ""
@@ -153,10 +143,16 @@ def _rows(lines: list[str]) -> tuple[list[_Row], str]:
         first += 1
     if first == len(lines):
         raise UserError("no values")
-    below = lines[first:]
+    below = [line.strip(" ") for line in lines[first:]]
     separator = separator or _separator(below)
-    if separator == " ":
-        below = [line.strip() for line in below]
+    if separator == "," and not any("." in line for line in below):
+        for i, line in enumerate(below, first + 1):
+            if found := re.search(r",\s*(0\d[^,]*)", line):
+                raise UserError(
+                    f"line {i}: {found[1]!r} begins with 0, as behind a decimal comma; "
+                    "write decimal points, or semicolons between the columns"
+                )
+    below = _without_end(below, separator)
     try:
         reader = csv.reader(below, delimiter=separator, skipinitialspace=True)
         rows = [_Row(first + reader.line_num, cells) for cells in reader]
@@ -164,40 +160,28 @@ def _rows(lines: list[str]) -> tuple[list[_Row], str]:
         raise UserError(f"line {first + reader.line_num}: {one_line(error)}") from None
     if empty := next((line for line, cells in rows if not cells), None):
         raise UserError(f"line {empty}: empty, between others")
-    if separator == "," and not any("." in line for line in below):
-        for line, cells in rows:
-            for cell in cells[1:]:
-                if re.match(r"\s*0\d", cell):
-                    raise UserError(
-                        f"line {line}: {cell!r} begins with 0, as behind a decimal comma; "
-                        "write decimal points, or semicolons between the columns"
-                    )
-    return _without_end(rows), separator
+    return rows, separator
 
 
 def _separator(lines: list[str]) -> str:
     """Return what separates the cells in most of ``lines``; decimal commas are none."""
     for found in "\t;,":
-        having = [line for line in lines if found in line]
+        having = [line.split() for line in lines if found in line]
         if 2 * len(having) >= len(lines):
-            cells = (line.split() for line in having)
-            decimal = all(
-                len(row) > 1 and all(map(_NUMBER.fullmatch, row)) for row in cells
-            )
+            decimal = all(len(c) > 1 and all(map(_NUMBER.fullmatch, c)) for c in having)
             return " " if found == "," and decimal else found
     return " "
 
 
-def _without_end(rows: list[_Row]) -> list[_Row]:
-    """Remove the empty last cell that a separator behind each last value makes."""
-    (_, head), *rest = rows
-    if not rest or any(cells[-1].strip() or len(cells) == 1 for _, cells in rest):
-        return rows
-    if not head[-1].strip():
-        return [_Row(line, cells[:-1]) for line, cells in rows]
-    if len(head) < len(rest[0].cells):
-        return [rows[0], *(_Row(line, cells[:-1]) for line, cells in rest)]
-    return rows
+def _without_end(lines: list[str], separator: str) -> list[str]:
+    """Remove the separator behind each last value, which would make a cell of its own."""
+    head, *rest = lines
+    if not rest or not all(line.endswith(separator) for line in rest):
+        return lines
+    # Else the last column has a name, and no value.
+    if head.endswith(separator) or head.count(separator) < rest[0].count(separator):
+        return [line.removesuffix(separator) for line in lines]
+    return lines
 
 
 def _is_header(cells: list[str], separator: str) -> bool:
@@ -206,7 +190,7 @@ def _is_header(cells: list[str], separator: str) -> bool:
     for cell in cells:
         try:
             decimal = separator != "," and "," in cell
-            kinds.add("number" if number(cell, decimal) % 1 > 0 else "")
+            kinds.add("number" if _number(cell, decimal) % 1 > 0 else "")
         except UserError:
             kinds.add("number" if _ALMOST.match(cell.strip()) else "text")
     return "text" in kinds and "number" not in kinds
@@ -218,30 +202,46 @@ def _is_numbered(rows: list[list[str]]) -> bool:
     Those below must be of another kind: with a point, or behind an index.
     """
     head, *rest = rows
-    start = int(not head[0] and len(head) > 1)
-    first = int(len(head) > 1 and head[start] == "1")
-    if head[start:] != [str(i + first) for i in range(len(head) - start)] or not rest:
+    indexed = head[0] == ""
+    n = len(head) - indexed
+    first = int(n > 1 and head[-1] == str(n))
+    if head[indexed:] != [str(i + first) for i in range(n)]:
         return False
-    if start and [row[0] for row in rest] == [str(i) for i in range(len(rest))]:
-        return True
+    counts = [row[0] for row in rest] == [str(i) for i in range(len(rest))]
     columns = zip(*rest, strict=False)
-    return any(all("." in cell for cell in column) for column in columns)
+    return (indexed and counts) or any(all("." in c for c in column) for column in columns)
 
 
-def _values(rows: list[_Row], names: list[str], comma: bool) -> tuple[np.ndarray, str]:
-    """Return the numbers, float64 [L x Q], and what is said of the missing ones."""
-    cells = [row.cells for row in rows]
-    plain = None if comma else plain_numbers(list(chain.from_iterable(cells)))
-    if plain is not None:
-        return plain.reshape(len(rows), -1), ""
-    values, gaps = np.empty((len(rows), len(cells[0]))), []
-    for i, (line, row) in enumerate(rows):
-        for j, cell in enumerate(row):
-            named = f" ({names[j]})" if names else ""
-            try:
-                values[i, j] = number(cell, comma)
-            except UserError as error:
-                raise UserError(f"line {line}, column {j + 1}{named}: {error}") from None
-            if math.isnan(values[i, j]):
-                gaps.append(f"line {line}, column {j + 1}{named}")
-    return values, f"{counted(len(gaps))}, the first in {gaps[0]}" if gaps else ""
+def _names(rows: list[_Row], separator: str) -> list[str]:
+    """Take the names of the columns off ``rows``, of which they are the first."""
+    line, cells = rows.pop(0)
+    if not rows:
+        raise UserError("no values below the names of the columns")
+    width = len(rows[0].cells)
+    names = [name.strip() for name in cells]
+    if width == 1 and separator == " ":
+        names = [" ".join(names)]
+    if len(names) != width:
+        raise UserError(f"line {line}: {_counted(names)}, {width} below")
+    return names
+
+
+def _values(rows: list[_Row], names: list[str], separator: str) -> tuple[np.ndarray, bool]:
+    """Return the numbers, float64 [L x Q], and whether they have decimal commas."""
+    width = len(rows[0].cells)
+    for line, cells in rows:
+        if len(cells) != width:
+            expected = f"expected {width} as in line {rows[0].line}"
+            raise UserError(f"line {line}: {_counted(cells)}, {expected}")
+
+    def place(i: int) -> str:
+        named = f" ({names[i % width]})" if names else ""
+        return f"line {rows[i // width].line}, column {i % width + 1}{named}"
+
+    every = list(chain.from_iterable(row.cells for row in rows))
+    comma = separator != "," and any("," in cell for cell in every)
+    return numbers(every, place, comma).reshape(-1, width), comma
+
+
+def _counted(cells: list[str]) -> str:
+    return f"{len(cells):,} cell" + "s" * (len(cells) != 1)
