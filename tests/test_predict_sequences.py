@@ -14,6 +14,7 @@ from mnist_lstm import SequenceError, load, predict
 from mnist_lstm.models.base import Reads, make_model
 from mnist_lstm.models.store import save_model
 from mnist_lstm.predict import main
+from pictures import encoded
 
 SCALING = {"mean": [10.0, -3.0], "deviation": [2.0, 0.5], "missing": "refuse"}
 NAMED = SCALING | {"features": ["speed", "heat"]}
@@ -35,9 +36,9 @@ def model(tmp_path):
 
 def test_a_file_an_array_and_bytes_say_the_same_of_any_length(model, tmp_path):
     (tmp_path / "mine.csv").write_text(CSV)
-    np.save(tmp_path / "mine.npy", VALUES)
+    np.save(tmp_path / "mine.npy", VALUES.astype(np.float64))
     sources = [tmp_path / "mine.csv", str(tmp_path / "mine.npy"), VALUES, CSV.encode()]
-    found = predict(model, [*sources, VALUES.astype(np.float64)])
+    found = predict(model, sources)
     standard = (VALUES - SCALING["mean"]) / SCALING["deviation"]
     with torch.inference_mode():
         logits = model(torch.tensor(standard)[None].float())[0]
@@ -54,22 +55,22 @@ def test_a_file_an_array_and_bytes_say_the_same_of_any_length(model, tmp_path):
         (np.zeros((4, 3)), "columns: 3; the model reads speed, heat"),
         (b"heat,speed\n1,2\n3,4.5", "columns: heat, speed; the model reads speed, heat"),
         (b"speed,heat\n1,x\n2,3", r"line 2, column 2 \(heat\): 'x' is no number"),
-        (b"", r"an empty file \(the model reads sequences\)"),
         (np.zeros((2, 2, 2)), r"an array \[2, 2, 2\], expected \[steps x values\]"),
+        (
+            encoded(Image.new("L", (28, 28))),
+            r"zero bytes in it.*\(the model reads sequences\)",
+        ),
         (np.full((3, 2), np.nan), r"6 missing values, the first in .*`prepare.missing: m"),
         ("no.csv", "No such file"),
     ],
-    ids="width order text empty dimensions missing absent".split(),
+    ids="width order text dimensions picture missing absent".split(),
 )
 def test_what_it_cannot_read_is_one_line(model, given, says):
     with pytest.raises(SequenceError, match=says):
         predict(model, given)
 
 
-def test_a_picture_is_refused_by_a_model_of_sequences(model, tmp_path):
-    Image.new("L", (28, 28)).save(tmp_path / "x.png")
-    with pytest.raises(SequenceError, match=r"\(the model reads sequences\)"):
-        predict(model, tmp_path / "x.png")
+def test_a_picture_is_refused_by_a_model_of_sequences(model):
     with pytest.raises(TypeError, match=r"a sequence is a path, .* not Image"):
         predict(model, Image.new("L", (28, 28)))
 

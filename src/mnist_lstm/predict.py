@@ -31,25 +31,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mnist_lstm.data.arrays import missing_in
 from mnist_lstm.data.csvfile import read_csv
-from mnist_lstm.data.decoding import (
-    MAX_BYTES,
-    greys_of,
-    is_wide,
-    open_picture,
-    read_file,
-)
+from mnist_lstm.data.decoding import MAX_BYTES, greys_of, is_wide, open_picture, read_file
 from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.scaling import standardised
 from mnist_lstm.data.sequencefiles import read_table, table_of
 from mnist_lstm.data.splits import Split, to_input
 from mnist_lstm.models.base import Model
 from mnist_lstm.models.store import load_model, params_in
-from mnist_lstm.plumbing.errors import (
-    PictureError,
-    SequenceError,
-    UserError,
-    printable,
-)
+from mnist_lstm.plumbing.errors import PictureError, SequenceError, UserError, printable
 from mnist_lstm.tensorfile import load_tensors
 
 MODEL = Path("models/model.safetensors")
@@ -183,20 +172,14 @@ def _sequence(model: Model, given: Picture) -> tuple[np.ndarray, str]:
 
 
 def _opened(picture: Picture) -> Image.Image:
-    """Return ``picture`` upright, in RGBA or grey.
-
-    Raises:
-        PictureError: it cannot be read.
-        TypeError: it is none.
-    """
+    """Return ``picture`` upright, in RGBA or grey."""
     if isinstance(picture, str | os.PathLike):
         picture = read_file(Path(picture))
     elif isinstance(picture, np.ndarray):
         shape = picture.shape
         if picture.dtype != np.uint8 or len(shape) < 2 or shape[2:] not in _COLOURS:
-            found = f"{picture.dtype} {list(shape)}"
             fits = "uint8 [H x W], [H x W x 3] or [H x W x 4]"
-            raise PictureError(f"an array {found}, expected {fits}")
+            raise PictureError(f"an array {picture.dtype} {list(shape)}, expected {fits}")
         picture = Image.fromarray(picture)
     elif not isinstance(picture, bytes | Image.Image):
         fits = "a path, bytes, a Pillow image or a NumPy array"
@@ -211,9 +194,9 @@ def main() -> None:
     model = load(arguments.model)
     read: list[tuple[str, Prediction]] = []
     failed = False
-    write = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     if arguments.csv:
-        write.writeheader()
+        table.writeheader()
     for file in files_in(arguments.files):
         try:
             data = sys.stdin.buffer.read(MAX_BYTES + 1) if file == "-" else file
@@ -222,16 +205,18 @@ def main() -> None:
             print(f"error: {printable(file)}: {error}", file=sys.stderr)
             failed = True
             continue
-        if arguments.show and len(read) < MOST_DRAWN:
-            read.append((file, found))
         if found.assumed:
             print(f"note: {printable(file)}: {found.assumed}", file=sys.stderr)
         if arguments.csv:
-            write.writerow(row(file, found))
+            table.writerow(row(file, found))
+        elif arguments.json:
+            print(json.dumps(row(file, found)), flush=True)
         else:
-            print(report(file, found, arguments.json), flush=True)
+            print(line(file, found), flush=True)
+        if arguments.show:
+            read.append((file, found))
     if read:
-        draw(read, arguments.show, model.reads.scaling)
+        draw(read[:MOST_DRAWN], arguments.show, model.reads.scaling)
     if failed:
         raise SystemExit(1)
 
@@ -249,39 +234,31 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m mnist_lstm.predict",
         description="Classify pictures or sequences by the trained model.",
     )
+    files = "a picture (- is standard input), a CSV or .npy file, or a folder of such"
     shown = f"draw what the model saw, and believed, of the first {MOST_DRAWN}"
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="a picture (- is standard input), a CSV or .npy file, or a folder of such",
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=files)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON object a line")
     form.add_argument("--csv", action="store_true", help="a table")
     parser.add_argument("--show", metavar="PNG", type=Path, help=shown)
-    parser.add_argument(
-        "--model", metavar="FILE", type=Path, default=MODEL, help=f"default: {MODEL}"
-    )
+    default = f"default: {MODEL}"
+    parser.add_argument("--model", metavar="FILE", type=Path, default=MODEL, help=default)
     return parser.parse_args()
 
 
-def report(file: str, found: Prediction, as_json: bool) -> str:
-    """Return a picture's line: its two likeliest classes, with their probabilities."""
-    values = row(file, found)
-    if as_json:
-        return json.dumps(values)
-    _, first, p, second, q = values.values()
-    sure = "> 99.9%" if 0.999 < found.probability < 1 else f"{p:.1%}"  # none but 1 is 100%
-    return f"{printable(file)}: {first}  {sure}  (or {second}, {q:.1%})"
-
-
 def row(file: str, found: Prediction) -> dict[str, Any]:
-    """Return a picture's row in a table: its two likeliest classes."""
+    """Return a file's row in a table: its two likeliest classes."""
     last = found.probabilities[-1]
     best = np.argsort(-last, kind="stable")[:2]
     (first, second), (p, q) = [found.classes[i] for i in best], last[best].tolist()
     return dict(zip(COLUMNS, (file, first, round(p, 6), second, round(q, 6)), strict=True))
+
+
+def line(file: str, found: Prediction) -> str:
+    """Return the same as a line for a person."""
+    _, first, p, second, q = row(file, found).values()
+    sure = "> 99.9%" if 0.999 < found.probability < 1 else f"{p:.1%}"  # none but 1 is 100%
+    return f"{printable(file)}: {first}  {sure}  (or {second}, {q:.1%})"
 
 
 def draw(
