@@ -83,10 +83,6 @@ def table_of(split):
     return pd.DataFrame({"actual": names, "predicted": names, "probability": 0.5})
 
 
-def panels(figure):
-    return {axes.get_title().partition("\n")[0]: axes for axes in figure.axes}
-
-
 @pytest.mark.parametrize("shape", [(7, 12), (361, 1), (1000, 100)])
 def test_each_figure_draws_sequences_in_their_words_within_a_screen(shape, tmp_path):
     length, q = shape
@@ -129,7 +125,7 @@ def test_lines_and_heat_maps_end_with_the_last_real_step():
 
 def test_of_very_many_steps_a_heat_map_shows_means():
     split = make_split(2, 1500, 12, "a").take(torch.arange(1))
-    axes = panels(figures.gates(split, Gates(*torch.rand(6, 1, 1500, 4))))["Label:a"]
+    axes = figures.gates(split, Gates(*torch.rand(6, 1, 1500, 4))).axes[0]
     means = split.x[0].view(150, 10, 12).mean(1)
     torch.testing.assert_close(torch.tensor(axes.images[0].get_array()), means)
 
