@@ -8,8 +8,6 @@ from mnist_lstm.data.scaling import standardise
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError
 
-NAN = float("nan")
-
 
 def sequences(lengths=None, scale=(5.0, 0.01), seed=0):
     """200 sequences of 20 steps of two features."""
@@ -29,16 +27,15 @@ def test_each_feature_has_mean_0_and_deviation_1_over_the_real_steps_of_train(ca
     torch.testing.assert_close(x[real].mean(0), torch.zeros(2), rtol=0, atol=1e-3)
     torch.testing.assert_close(x[real].std(0), torch.ones(2), rtol=0, atol=1e-3)
     assert not x[~real].any()
-    mean, deviation = (
-        torch.tensor(found["test"].scaling[k]) for k in ("mean", "deviation")
-    )
-    torch.testing.assert_close((x * deviation + mean)[real], raw[real])
+    scaling = found["test"].scaling
+    back = x * torch.tensor(scaling["deviation"]) + torch.tensor(scaling["mean"])
+    torch.testing.assert_close(back[real], raw[real])
     assert capsys.readouterr().out == ""
 
 
 def test_missing_values_become_the_mean():
     torn = sequences()
-    torn.x[:50, 3, 0] = NAN
+    torn.x[:50, 3, 0] = float("nan")
     found = standardise({"train": torn}, "mean")["train"]
     assert not found.x[:50, 3, 0].any()
     assert found.x.isfinite().all()

@@ -55,12 +55,12 @@ def test_the_padding_of_an_array_changes_nothing(tmp_path):
     data, other = Data(0), Data(0)
     write_npz(data, tmp_path / "zeros", "train")
     behind = np.arange(6) >= data.lengths[:, None]
-    for i, padding in enumerate((np.nan, np.inf, -999)):
+    for padding in (np.nan, np.inf, -999):
         other.x[behind] = padding
-        longer = np.pad(other.x, ((0, 0), (0, i), (0, 0)), constant_values=padding)
-        write_npz(other, tmp_path / str(i), "train", x=longer.astype(np.float64))
-        for pair in zip(read(tmp_path / str(i)), read(tmp_path / "zeros"), strict=True):
-            assert everything(pair[0]) == everything(pair[1])
+        longer = np.pad(other.x, ((0, 0), (0, 2), (0, 0)), constant_values=padding)
+        write_npz(other, tmp_path / "own", "train", x=longer.astype(np.float64))
+        found, zeros = (map(everything, read(tmp_path / name)) for name in ("own", "zeros"))
+        assert list(found) == list(zeros)
 
 
 def test_types_of_arrays_are_read_by_their_values(folder, told):
@@ -139,15 +139,6 @@ def test_train_and_test_must_fit(folder):
     ]
 
 
-def test_the_longest_of_both_splits_is_the_length_of_both(folder):
-    write_npz(Data(0), folder, "train")
-    write_npz(Data(1), folder, "test", x=np.ones((20, 9, 2)), lengths=np.full(20, 8))
-    train, test = read(folder)
-    assert train.x.shape[1] == test.x.shape[1] == 8
-    assert train.lengths.max() == 6
-    assert set(test.lengths.tolist()) == {8}
-
-
 def test_what_is_in_both_splits_or_in_two_classes_is_told(folder, told):
     train, test = Data(0), Data(1)
     test.x[4], test.lengths[4] = train.x[7], train.lengths[7]
@@ -155,11 +146,11 @@ def test_what_is_in_both_splits_or_in_two_classes_is_told(folder, told):
     write_npz(train, folder, "train")
     write_npz(test, folder, "test")
     read(folder)
+    x = "own/train.npz: x"
     assert told() == [
         "own: groups both in train and in test (4): p1, p2, p3, p10",
-        "the same sequence in two classes (1): own/train.npz: x[15] as own/train.npz: x[2]",
-        "the same sequence in test and in train (1): own/test.npz: x[4] as own/train.npz: "
-        "x[7]",
+        f"the same sequence in two classes (1): {x}[15] as {x}[2]",
+        f"the same sequence in test and in train (1): own/test.npz: x[4] as {x}[7]",
     ]
 
 
@@ -183,9 +174,6 @@ def test_without_test_data_whole_groups_are_drawn(folder, told):
         "own/test: no sequences; 20% of own/train.npz are held out for testing, as groups "
     )
     assert held_out(folder, seed=1)[2] != test
-    more = np.where(np.arange(400) % 40 == 39, "new", groups)
-    write_npz(data, folder, "train", groups=more)
-    assert len(held_out(folder)[2] ^ test) <= 2
 
 
 def test_no_group_is_drawn_that_a_class_cannot_do_without(folder):

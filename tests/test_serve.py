@@ -1,16 +1,14 @@
 """runs/serve.py, the example of a server, under a real client."""
 
-import asyncio
-import json
 import re
 import subprocess
 import sys
 import time
-from urllib.request import urlopen
+from concurrent.futures import ThreadPoolExecutor
 
-import aiohttp
 import numpy as np
 import pytest
+import requests
 
 from defaults import DIGITS, model_params
 from mnist_lstm import load, predict
@@ -51,17 +49,13 @@ def url(model):
 def posted(url, bodies):
     """Post all ``bodies`` at once; return status, answer and seconds of each, in order."""
 
-    async def post(session, body):
+    def post(body):
         start = time.perf_counter()
-        async with session.post(f"{url}/predict", data=body) as response:
-            return response.status, await response.json(), time.perf_counter() - start
+        answer = requests.post(f"{url}/predict", data=body, timeout=60)
+        return answer.status_code, answer.json(), time.perf_counter() - start
 
-    async def post_all():
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            return await asyncio.gather(*(post(session, body) for body in bodies))
-
-    return asyncio.run(post_all())
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        return list(pool.map(post, bodies))
 
 
 def test_of_200_requests_at_once_none_is_lost_and_each_has_its_own_answer(url, model):
@@ -83,5 +77,5 @@ def test_what_is_no_picture_gets_the_sentence_of_the_command_and_too_much_is_ref
     assert broken[0] == 422
     assert broken[1]["error"].startswith("damaged picture: ")
     assert large[:2] == (413, {"error": "more than 10,000,000 bytes"})
-    with urlopen(f"{url}/health") as response:  # it serves on
-        assert (response.status, json.load(response)) == (200, {"status": "ok"})
+    health = requests.get(f"{url}/health", timeout=60)  # it serves on
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
