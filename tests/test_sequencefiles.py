@@ -46,7 +46,7 @@ def test_faults_of_many_files_are_told_at_once_and_what_is_odd_by_its_count(fold
 
 
 X, Y = np.arange(36.0).reshape(6, 3, 2), np.array([0, 1] * 3)
-ODD_LENGTHS = "lengths [6] of float64, expected 6 whole numbers, as x has sequences"
+ODD_LENGTHS = "lengths [6] of float64, expected 6 whole numbers from 1 to 3"
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,15 @@ ODD_LENGTHS = "lengths [6] of float64, expected 6 whole numbers, as x has sequen
         ({"x": X.astype(object)}, "Python objects in it; save arrays of num"),
         ({"x": X * 1e38}, "x[0, 2, 0] is 4e+38: no float32"),
         ({"y": Y[:, None]}, "y [6, 1], expected [6] as x has sequences"),
-        ({"y": Y / 2}, "y of float64 such as 0.5, expected text or whole numbers"),
+        ({"y": Y / 2}, "y of float64, expected text or whole numbers"),
         ({"groups": [0]}, "groups [1], expected [6] as x has sequences"),
         ({"lengths": [2.5] * 6}, ODD_LENGTHS),
         ({"lengths": [np.nan] * 6}, ODD_LENGTHS),
-        ({"lengths": [3, 3, 3, 0, 4, 3]}, "lengths[3] is 0, expected 1 to 3, the steps"),
+        ({"lengths": [3, 3, 3, 3.0, 4, 3]}, ODD_LENGTHS),
+        (
+            {"lengths": [3] * 5},
+            "lengths [5] of int64, expected 6 whole numbers from 1 to 3",
+        ),
         ({"y": ["a", "b", "\x1b"] * 2}, "class '\\x1b': the name of a class must"),
         ({"y": Y * 0}, "1 class with sequences, expected 2 to 1,000"),
     ],

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 
 from defaults import DIGITS, TINY, model_params
 from mnist_lstm import figures
-from mnist_lstm.data.splits import load_split, save_split
+from mnist_lstm.data.splits import Split, load_split, save_split
 from mnist_lstm.export import page
 from mnist_lstm.export.onnx_file import to_onnx
 from mnist_lstm.models.base import Reads, make_model
@@ -21,11 +21,30 @@ from mnist_lstm.models.gates import Gates
 from mnist_lstm.plumbing.params import load_params
 from mnist_lstm.predict import load
 from sandbox import create
-from sequences import make_split
 from webpage import data_of, exported, wait
 
 NAN = float("nan")
 SCALING = {"mean": [5.0, -70.0, 0.0], "deviation": [0.1, 20.0, 3.0], "missing": "refuse"}
+
+
+def make_split(n, length, q, classes, shortest=None, seed=0, **scaling):
+    """Return ``n`` sequences of up to ``length`` steps of ``q`` values, standardised.
+
+    Noisy waves; their speed, from 40% of a sequence on, is that of the class, so the belief
+    changes while it is read.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % len(classes)
+    lengths = torch.randint(shortest or length, length + 1, (n,), generator=generator)
+    lengths[:2] = torch.tensor([length, shortest or length])
+    t = torch.arange(length)[None, :, None] / lengths[:, None, None]
+    speed = 4 + 10 * (t > 0.4) * labels[:, None, None] / len(classes)
+    x = 1.3 * (speed * t + torch.rand(n, 1, q, generator=generator) * 2).sin()
+    x += 0.3 * torch.randn(n, length, q, generator=generator)
+    x[torch.arange(length) >= lengths[:, None]] = 0
+    known = {"mean": [10.0] * q, "deviation": [0.5] * q, "missing": "refuse"} | scaling
+    lengths = lengths if shortest else None
+    return Split(x, labels, tuple(classes), "", lengths=lengths, scaling=known)
 
 
 def make(name="lstm", **scaling):

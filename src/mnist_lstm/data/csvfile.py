@@ -87,9 +87,8 @@ def decoded(data: bytes) -> list[str]:
         text = data.decode("latin-1")
     if "\0" in text:
         raise UserError("zero bytes in it, and so no text; save the table as CSV")
-    if "\r" in text:  # several of them: Python's csv writes two on Windows
-        text = re.sub("\r+\n|\r", "\n", text)
-    return text.rstrip("\n").split("\n")
+    # Several of them: Python's csv writes two on Windows.
+    return re.sub("\r+\n|\r", "\n", text).rstrip("\n").split("\n")
 
 
 def numbers(
