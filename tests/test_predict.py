@@ -130,7 +130,7 @@ def test_a_wide_picture_is_scaled_as_the_train_images_or_it_is_said(run, album):
     found = []
     for greys in ({}, {"I": [0, 1023]}, {"I": [0, 65535]}):
         save_model(model, album / "model", Reads(("a", "b"), "scale", 28, greys))
-        _, lines, errors = run("--model", "model", "wide.png")
+        _, lines, errors = run("--json", "--model", "model", "wide.png")
         found += lines
         note = "note: wide.png: 0 is taken for black and 1,023 for white"
         assert errors == ([] if greys else [note])
