@@ -4,7 +4,7 @@ Three ways in, one result: ``Part``, with what is wrong in lines and each exampl
 """
 
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -96,13 +96,17 @@ def _read_npz(path: Path) -> list[Example]:
 def _steps(lengths: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return how many steps of each of ``x`` [N x L x Q] are real, int64 [N]."""
     n, most = x.shape[:2]
-    fit = lengths.shape == (n,) and lengths.dtype.kind in "iuf"
-    if fit:
-        whole = np.floor(lengths) == lengths
-        fit = bool((whole & (lengths >= 1) & (lengths <= most)).all())
-    if not fit:
+    if lengths.shape != (n,) or lengths.dtype.kind not in "iuf":
         found = f"{list(lengths.shape)} of {lengths.dtype}"
-        raise UserError(f"lengths {found}, expected {n:,} whole numbers from 1 to {most:,}")
+        raise UserError(
+            f"lengths {found}, expected {n:,} whole numbers, as x has sequences"
+        )
+    fit = (np.floor(lengths) == lengths) & (lengths >= 1) & (lengths <= most)
+    if not fit.all():
+        i = fit.argmin()
+        raise UserError(
+            f"lengths[{i}] is {lengths[i]}, expected a whole number from 1 to {most:,}"
+        )
     return lengths.astype(np.int64)
 
 
@@ -224,13 +228,16 @@ def table_of(values: np.ndarray) -> Table:
 
 
 def _unlike(tables: Mapping[Path, Table]) -> list[str]:
-    """Return a line for each file whose columns are not those of the first."""
+    """Return a line for each file whose columns are not those of most."""
     columns = {path: _columns(table) for path, table in tables.items()}
-    like = next(iter(columns), None)
+    if not columns:
+        return []
+    most = Counter(columns.values()).most_common(1)[0][0]
+    like = next(path for path, found in columns.items() if found == most)
     return [
-        f"{path}: {found}, but {like} has {columns[like]}"
+        f"{path}: {found}, but {like} has {most}"
         for path, found in columns.items()
-        if like and found != columns[like]
+        if found != most
     ]
 
 
