@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from defaults import DEFAULT
-from mnist_lstm.data import own
+from mnist_lstm.data.own import read_splits
 from mnist_lstm.plumbing.errors import UserError
 from mnist_lstm.plumbing.params import PrepareParams
 
@@ -81,8 +81,9 @@ def write_ts(data, folder, part):
 
 
 def read(folder, **changes):
-    """Read with the default parameters but for ``changes``."""
-    return own.read_splits(folder, PrepareParams(**DEFAULT["prepare"] | changes))
+    """Read with the default parameters, pictures scaled, but for ``changes``."""
+    values = DEFAULT["prepare"] | {"picture": "scale"} | changes
+    return read_splits(folder, PrepareParams(**values))
 
 
 def problems(folder, **changes):

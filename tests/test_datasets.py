@@ -29,64 +29,49 @@ IMAGES = {
 }
 LABELS = {"train": [7, 0, 9], "test": [1, 2]}
 USPS = {"train": "usps.bz2", "test": "usps.t.bz2"}
+GENUINE = Path(os.environ.get("DATA_MIRROR", "nowhere"), "mnist")
+NOWHERE = "http://127.0.0.1:9/"
 
 
 def idx(values, kind=8):
     """Return an IDX file, gzipped; kind 8: of bytes, 12: of int32."""
+    values = np.array(values)
     header = struct.pack(f">BBBB{values.ndim}I", 0, 0, kind, values.ndim, *values.shape)
     return gzip.compress(header + values.astype(">u1" if kind == 8 else ">i4").tobytes())
 
 
-def mnist_files():
-    short = {"train": "train", "test": "t10k"}
-    return {f"{short[p]}-images-idx3-ubyte.gz": idx(x) for p, x in IMAGES.items()} | {
-        f"{short[p]}-labels-idx1-ubyte.gz": idx(np.array(y)) for p, y in LABELS.items()
-    }
+def mnist_files(part):
+    name = "train" if part == "train" else "t10k"
+    images, labels = idx(IMAGES[part]), idx(LABELS[part])
+    return {f"{name}-images-idx3-ubyte.gz": images, f"{name}-labels-idx1-ubyte.gz": labels}
 
 
-def qmnist_files():
+def qmnist_files(part):
     """Each label beside seven numbers about its writer."""
-    return {f"qmnist-{p}-images-idx3-ubyte.gz": idx(x) for p, x in IMAGES.items()} | {
-        f"qmnist-{p}-labels-idx2-int.gz": idx(np.array([[y] + [5] * 7 for y in ys]), 12)
-        for p, ys in LABELS.items()
+    labels = idx([[y] + [5] * 7 for y in LABELS[part]], 12)
+    name = f"qmnist-{part}"
+    return {
+        f"{name}-images-idx3-ubyte.gz": idx(IMAGES[part]),
+        f"{name}-labels-idx2-int.gz": labels,
     }
 
 
-def emnist_files():
-    """A zip of gzipped files, the images on their side."""
+def usps_files(part):
+    """Lines of a label from 1 and 256 greys from -1 to 1."""
+    greys = " ".join(f"{i}:{-1 + 2 * (i % 2)}" for i in range(1, 257))
+    lines = "".join(f"{y + 1} {greys}\n" for y in LABELS[part])
+    return {USPS[part]: bz2.compress(lines.encode())}
+
+
+def emnist_files(part):
+    """For both parts a zip of gzipped files, the images on their side."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for p, x in IMAGES.items():
             name = f"gzip/emnist-balanced-{p}"
             archive.writestr(f"{name}-images-idx3-ubyte.gz", idx(x.transpose(0, 2, 1)))
-            archive.writestr(f"{name}-labels-idx1-ubyte.gz", idx(np.array(LABELS[p])))
+            archive.writestr(f"{name}-labels-idx1-ubyte.gz", idx(LABELS[p]))
     return {"gzip.zip": content.getvalue()}
-
-
-def usps_files():
-    """Lines of a label from 1 and 256 greys from -1 to 1."""
-    greys = " ".join(f"{i}:{-1 + 2 * (i % 2)}" for i in range(1, 257))
-    return {
-        USPS[p]: bz2.compress("".join(f"{y + 1} {greys}\n" for y in ys).encode())
-        for p, ys in LABELS.items()
-    }
-
-
-def pin(monkeypatch, name, files):
-    """Have torchvision expect ``files``."""
-    kind = datasets.kind_of(name)
-    md5 = {file: hashlib.md5(content).hexdigest() for file, content in files.items()}
-    if name == "emnist":
-        monkeypatch.setattr(kind, "md5", md5["gzip.zip"])
-    elif name == "usps":
-        of = {p: [f"http://127.0.0.1:9/{f}", f, md5[f]] for p, f in USPS.items()}
-        monkeypatch.setattr(kind, "split_list", of)
-    elif name == "qmnist":
-        at = "http://127.0.0.1:9/"
-        of = {p: [(at + f, md5[f]) for f in files if f"-{p}-" in f] for p in IMAGES}
-        monkeypatch.setattr(kind, "resources", of)
-    else:
-        monkeypatch.setattr(kind, "resources", list(md5.items()))
 
 
 FILES = {
@@ -100,8 +85,19 @@ FILES = {
 @pytest.fixture(params=FILES)
 def fetched(request, tmp_path, monkeypatch):
     """Each data set of torchvision, small, after it was fetched from the user's mirror."""
-    name, files = request.param, FILES[request.param]()
-    pin(monkeypatch, name, files)
+    name = request.param
+    parts = {part: FILES[name](part) for part in IMAGES}
+    files = parts["train"] | parts["test"]
+    md5 = {file: hashlib.md5(content).hexdigest() for file, content in files.items()}
+    attribute, expected = "resources", list(md5.items())
+    if name == "emnist":
+        attribute, expected = "md5", md5["gzip.zip"]
+    elif name == "usps":
+        attribute = "split_list"
+        expected = {p: [NOWHERE + f, f, md5[f]] for p, f in USPS.items()}
+    elif name == "qmnist":
+        expected = {p: [(NOWHERE + f, md5[f]) for f in parts[p]] for p in parts}
+    monkeypatch.setattr(datasets.kind_of(name), attribute, expected)
     (tmp_path / "mirror" / name).mkdir(parents=True)
     for file, content in files.items():
         (tmp_path / "mirror" / name / file).write_bytes(content)
@@ -138,13 +134,9 @@ def test_images_labels_and_classes_are_those_of_the_files_if_these_are_whole(fet
             read_splits(name, raw)
 
 
-@pytest.mark.parametrize(
-    "folder", [Path("data/raw"), Path(os.environ.get("DATA_MIRROR", ""), "mnist")]
-)
-def test_the_genuine_files_are_mnist(folder):
-    if not (folder / "train-images-idx3-ubyte.gz").exists():
-        pytest.skip("no genuine files here")
-    train, test = read_splits("mnist", folder)
+@pytest.mark.skipif(not GENUINE.exists(), reason="no genuine files here")
+def test_the_genuine_files_are_mnist():
+    train, test = read_splits("mnist", GENUINE)
     assert (len(train), len(test)) == (60_000, 10_000)
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert test.labels[:5].tolist() == [7, 2, 1, 0, 4]

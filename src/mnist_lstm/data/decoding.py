@@ -61,9 +61,8 @@ def open_picture(source: bytes | Image.Image) -> Image.Image:
     except (PictureError, MemoryError):
         raise
     except UnidentifiedImageError:
-        heic = isinstance(source, bytes) and b"ftyphei" in source[:16]
-        kind = "HEIC, which is not read" if heic else "not a picture that can be read"
-        raise PictureError(f"{kind}; save it as PNG, JPEG or WebP") from None
+        advice = "save it as PNG, JPEG or WebP"
+        raise PictureError(f"not a picture that can be read; {advice}") from None
     except Image.DecompressionBombError:
         raise PictureError(f"it is {_TOO_BIG}") from None
     except Exception as error:  # what decoders raise for damaged files is of any type
@@ -98,8 +97,7 @@ def greys_of(mode: str, values: Any) -> tuple[float, float]:
 
 def ends_of(values: Any) -> tuple[float, float]:
     """Return the lowest and the highest of ``values``, a picture or an array."""
-    if isinstance(values, Image.Image):
-        values = np.array(values.getextrema())
+    values = np.asarray(values)
     return float(values.min()), float(values.max())
 
 
@@ -110,19 +108,18 @@ def levels(values: Any, black: float, white: float) -> np.ndarray:
 
 
 def _decoded(source: bytes | Image.Image) -> Image.Image:
-    Image.init()  # a Pillow may lack some
-    formats = [name for name in FORMATS if name in Image.OPEN]
     if isinstance(source, Image.Image):
         picture = source.copy()
     else:
+        Image.init()
+        formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may lack some
         picture = Image.open(io.BytesIO(_essential(source)), formats=formats)
     if picture.width * picture.height > MAX_PIXELS:
         size = f"{picture.width:,} x {picture.height:,} pixels are"
         raise PictureError(f"{size} {_TOO_BIG}")
     halved = any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
     if picture.format == "TIFF":  # whose EXIF and XMP Pillow reads as it loads it
-        if not isinstance(picture.info.get("xmp", b""), bytes):
-            del picture.info["xmp"]
+        picture.info.pop("xmp", None)
         for group in TiffTags.TAGS_V2_GROUPS:
             picture.getexif().pop(group, None)
     picture.load()
@@ -145,10 +142,9 @@ def _chunks(data: bytes) -> Iterator[bytes]:
     yield data[:at]
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : end - 4]
-        turns = kind == b"eXIf" or body.startswith(b"XML:com.adobe.xmp")
-        whole = zlib.crc32(kind + body) == int.from_bytes(data[end - 4 : end])
-        if kind[:1].isupper() or kind == b"tRNS" or (turns and whole):
+        kind, checksum = data[at + 4 : at + 8], int.from_bytes(data[end - 4 : end])
+        turns = kind == b"eXIf" and zlib.crc32(data[at + 4 : end - 4]) == checksum
+        if kind[:1].isupper() or kind == b"tRNS" or turns:
             yield data[at:end]
         at = end
 
@@ -161,8 +157,7 @@ def _segments(data: bytes) -> Iterator[bytes]:
         end = at + 2 + max(2, int.from_bytes(data[at + 2 : at + 4]))
         if data[end : end + 1] != b"\xff":
             break
-        colours = data[at + 1] in (0xE0, 0xEE) and end - at >= 16  # JFIF and Adobe, whole
-        if colours or data[at + 1] == 0xE1:  # EXIF and XMP
+        if data[at + 1] in (0xE1, 0xEE):  # EXIF and XMP; Adobe's, which tells the colours
             yield data[at:end]
         at = end
     yield data[at:]
@@ -171,11 +166,10 @@ def _segments(data: bytes) -> Iterator[bytes]:
 def _upright(picture: Image.Image) -> Image.Image:
     """Turn ``picture`` as its EXIF says, in which nothing else matters."""
     try:
-        found = picture.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # as of any damaged metadata
+        turn = _TURNS[picture.getexif()[ExifTags.Base.Orientation]]
+    except Exception:  # there is none, or it is damaged in any way
         return picture
-    turn = _TURNS.get(found) if isinstance(found, int) else None
-    return picture if turn is None else picture.transpose(turn)
+    return picture.transpose(turn)
 
 
 def _plain(picture: Image.Image, halved: bool) -> Image.Image:
@@ -184,11 +178,9 @@ def _plain(picture: Image.Image, halved: bool) -> Image.Image:
     Of colours of 16 bits Pillow keeps the upper 8, so it is told whether they are
     ``halved``.
     """
-    if picture.mode == "LAB":
-        picture = picture.getchannel("L")
-    elif picture.mode.startswith("I"):
+    if picture.mode.startswith("I"):
         return picture.convert("I")
-    elif picture.mode == "F":
+    if picture.mode == "F":
         values = np.asarray(picture)
         usual = values[np.abs(values) < 1e30]  # not infinite, and no gap
         low, high = ends_of(usual) if usual.size else (0, 0)

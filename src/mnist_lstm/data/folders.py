@@ -16,7 +16,6 @@ from natsort import natsort_keygen
 from mnist_lstm.plumbing.errors import UserError, printable
 
 KNOWN = ("readme.md", ".dvc")  # ends of names that nobody wonders at
-N_CLASS = (2, 1000)
 MOST_TOLD = 20  # faults
 UNFIT = {  # in a name: what breaks a line, and what turns the direction of all that follows
     *("Cc", "Cs", "Zl", "Zp"),
@@ -38,8 +37,7 @@ def find(
         problems: a line is added for each thing wrong.
         endings: of the names of the files, in lower case.
         what: they are.
-        depths: how many folders below ``folder`` they may lie: 2, in that of their class,
-            or 3, in one within it.
+        depths: of the files: 2, in the folder of their class, or 3, in one within it.
     """
     found: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
     beside, empty, others = [], [], []
@@ -87,15 +85,14 @@ def check_classes(
     what: str = "image",
 ) -> None:
     """Add a line for each class of ``test``, name to place, that ``train`` lacks."""
-    least, most = N_CLASS
     problems += [
         f"{place}: a class of which {source} has no {what}"
         for name, place in test.items()
         if name not in train
     ]
-    if not least <= len(train) <= most:
-        found = f"{len(train):,} class" + "es" * (len(train) > 1)
-        problems.append(f"{source}: {found} with {what}s, expected {least} to {most:,}")
+    if not 2 <= len(train) <= 1000:
+        found = f"{len(train):,} class" + "es" * (len(train) != 1)
+        problems.append(f"{source}: {found} with {what}s, expected 2 to 1,000")
 
 
 def refuse(problems: list[str]) -> None:

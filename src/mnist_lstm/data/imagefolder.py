@@ -4,8 +4,7 @@ They lie in ``own/train/CLASS/IMAGE`` and, where the test images are chosen alre
 ``own/test/CLASS/IMAGE``. The names of the folders are the names of the classes.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,27 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mnist_lstm.data.decoding import (
-    FORMATS,
-    Greys,
-    ends_of,
-    greys_of,
-    is_wide,
-    levels,
-    open_picture,
-    read_file,
-    scaled,
-)
-from mnist_lstm.data.folders import (
-    check_classes,
-    drawn,
-    find,
-    hashed,
-    natural,
-    refuse,
-    tell,
-    tell_odd_classes,
-)
+from mnist_lstm.data import decoding, folders
 from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import PictureError
@@ -44,7 +23,11 @@ from mnist_lstm.plumbing.processes import mapped
 from mnist_lstm.plumbing.progress import bar
 
 ENDINGS = (
-    *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
+    *(
+        end
+        for end, kind in Image.registered_extensions().items()
+        if kind in decoding.FORMATS
+    ),
     *(".jif", ".jfi", ".pjpeg", ".pjp"),  # JPEG, too
 )
 FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
@@ -68,30 +51,23 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
         UserError: a line for each thing wrong.
     """
     problems = misspelt(folder)
-    paths = find(folder, problems, ENDINGS)
-    if paths["train"]:
-        places = {name: images[0].parent for name, images in paths["test"].items()}
-        check_classes(folder / "train", paths["train"], places, problems)
-    else:
-        problems.append(
-            f"{folder / 'train'}: no images; each class is a folder of them, "
-            f"{folder / 'train'}/CLASS/IMAGE (`dvc exp run --temp` and `--queue` see "
-            "only what Git or DVC tracks)"
-        )
+    paths = folders.find(folder, problems, ENDINGS)
+    places = {name: images[0].parent for name, images in paths["test"].items()}
+    folders.check_classes(folder / "train", paths["train"], places, problems)
     train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
     _check_contents([*train, *test], problems)
     train, test = map(_without_doubles, (train, test))
     if not test:
         problems += [
-            f"{images[0].path.parent}: one image; without images in {folder / 'test'} "
-            "a class needs two"
-            for images in _by_class(train).values()
-            if len(images) == 1
+            f"{paths['train'][name][0].parent}: one image; without images in "
+            f"{folder / 'test'} a class needs two"
+            for name, count in Counter(image.name for image in train).items()
+            if count == 1
         ]
-    refuse(problems)
+    folders.refuse(problems)
     if not test:
         names, contents = [x.name for x in train], [x.content for x in train]
-        tested = drawn(names, contents, params.test_size, params.seed)
+        tested = folders.drawn(names, contents, params.test_size, params.seed)
         train, test = (
             [image for image, t in zip(train, tested, strict=True) if t == is_test]
             for is_test in (False, True)
@@ -100,8 +76,9 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
             f"{folder / 'test'}: no images; {params.test_size:.0%} of each class of "
             f"{folder / 'train'} is held out for testing"
         )
-    classes = sorted(paths["train"], key=natural)
-    tell_odd_classes(folder, classes, [x.name for x in train], [x.name for x in test])
+    classes = sorted(paths["train"], key=folders.natural)
+    trained, tested_on = ([image.name for image in part] for part in (train, test))
+    folders.tell_odd_classes(folder, classes, trained, tested_on)
     greys = _greys([*train, *test])
     train_split, test_split = (
         _split(part, classes, params.picture, greys) for part in (train, test)
@@ -114,7 +91,9 @@ def _read(
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
     images = []
-    named = [(name, path) for name in sorted(paths, key=natural) for path in paths[name]]
+    named = [
+        (name, path) for name in sorted(paths, key=folders.natural) for path in paths[name]
+    ]
     read = partial(_read_image, params)
     with (
         mapped(read, named, torch.get_num_threads()) as results,
@@ -134,11 +113,11 @@ def _read_image(params: PrepareParams, named: tuple[str, Path]) -> _Image | str:
     name, path = named
     size = params.height, params.width
     try:
-        picture = open_picture(read_file(path))
-        content = hashed(f"{picture.size}".encode() + picture.tobytes())
-        if is_wide(picture) and params.picture == "scale":
-            values = scaled(picture, *size)
-            return _Image(path, name, content, values, picture.mode, ends_of(picture))
+        picture = decoding.open_picture(decoding.read_file(path))
+        content = folders.hashed(f"{picture.size}".encode() + picture.tobytes())
+        if decoding.is_wide(picture) and params.picture == "scale":
+            values, ends = decoding.scaled(picture, *size), decoding.ends_of(picture)
+            return _Image(path, name, content, values, picture.mode, ends)
         return _Image(path, name, content, image_of(picture, params.picture, *size))
     except PictureError as error:
         return f"{path}: {error}"
@@ -158,13 +137,10 @@ def _check_contents(images: list[_Image], problems: list[str]) -> None:
 
 def _without_doubles(images: list[_Image]) -> list[_Image]:
     """Keep each picture once: a double could be drawn for another split than its first."""
-    kept = {image.content: image for image in reversed(images)}.values()
-    first = {image.path for image in kept}
-    tell(
-        "the same picture as another of its class, left out",
-        [image.path for image in images if image.path not in first],
-    )
-    return [image for image in images if image.path in first]
+    first = {image.content: image.path for image in reversed(images)}
+    doubles = [image.path for image in images if image.path != first[image.content]]
+    folders.tell("the same picture as another of its class, left out", doubles)
+    return [image for image in images if image.path == first[image.content]]
 
 
 def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
@@ -177,26 +153,21 @@ def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
     for mode, kind in (("I", "9 to 32 bits"), ("F", "floats")):
         ends = np.array([image.ends for image in images if image.wide == mode])
         if len(ends):
-            greys[mode] = black, white = greys_of(mode, ends)
+            greys[mode] = black, white = decoding.greys_of(mode, ends)
             print(f"greys of {kind} ({len(ends):,}): {black:,g} is black, {white:,g} white")
     return greys
 
 
-def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys) -> Split:
-    number = {name: i for i, name in enumerate(classes)}
-    labels = torch.tensor([number[image.name] for image in images])
+def _split(
+    images: list[_Image], classes: list[str], picture: str, greys: decoding.Greys
+) -> Split:
     values = [
-        levels(image.values, *greys[image.wide]) if image.wide else image.values
-        for image in images
+        decoding.levels(x.values, *greys[x.wide]) if x.wide else x.values for x in images
     ]
     flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
-    tell(f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart", flat)
+    what = f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart"
+    folders.tell(what, flat)
+    number = {name: i for i, name in enumerate(classes)}
+    labels = torch.tensor([number[image.name] for image in images])
     stacked = torch.from_numpy(np.stack(values))
     return Split(stacked, labels, tuple(classes), picture, greys)
-
-
-def _by_class(images: Iterable[_Image]) -> dict[str, list[_Image]]:
-    members: dict[str, list[_Image]] = defaultdict(list)
-    for image in images:
-        members[image.name].append(image)
-    return members

@@ -1,6 +1,5 @@
 """One's own data in ``own/``: of which kind they are, and read into splits."""
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -36,17 +35,21 @@ def kind_of(folder: Path) -> str:
         UserError: nothing, or data of two kinds.
     """
     inside, beside, others = dict[str, Path](), dict[str, Path](), Counter[str]()
-    for path in _files(folder):
+    for path in sorted(folder.rglob("*"), key=lambda path: (len(path.parts), path)):
+        *above, name = path.relative_to(folder).parts
         ending = path.suffix.lower()
-        depth = len(path.relative_to(folder).parts)
-        if ending in WHOLE and depth == 1:
-            if path.name not in (f"train{ending}", f"test{ending}"):
+        if path.is_symlink() and path.is_dir():
+            beside.setdefault("images", path)  # which are refused by its name
+        if path.is_dir() or any(part[0] == "." for part in (*above, name)):
+            continue
+        if ending in WHOLE and not above:
+            if name not in (f"train{ending}", f"test{ending}"):
                 expected = f"{folder}/train{ending} and {folder}/test{ending}"
                 raise UserError(f"{path}: expected {expected}")
             inside.setdefault(ending, path)
         elif ending in (*TABLES, *imagefolder.ENDINGS):
             kind = ending if ending in TABLES else "images"
-            in_class = depth > 2 and path.relative_to(folder).parts[0] in ("train", "test")
+            in_class = len(above) > 1 and above[0] in ("train", "test")
             (inside if in_class else beside).setdefault(kind, path)
         elif ending not in KNOWN:
             others[ending] += 1
@@ -64,12 +67,3 @@ def kind_of(folder: Path) -> str:
             "and `--queue` see only what Git or DVC tracks)"
         )
     return next(iter(found))
-
-
-def _files(folder: Path) -> list[Path]:
-    """Return the files below ``folder`` that are not hidden, in an order of their names."""
-    found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != ".")
-        found += [Path(root, name) for name in sorted(files) if name[0] != "."]
-    return found

@@ -59,13 +59,13 @@ _NO_INK = "nothing to see: no ink that stands out from the paper"
 def image_of(
     picture: Image.Image, how: str, height: int, width: int, greys: Greys | None = None
 ) -> np.ndarray:
-    """Return ``picture`` as a model reads it: uint8 [height x width].
+    """Return ``picture``, from ``open_picture``, as a model reads it: uint8 [L x Q].
 
     Args:
-        picture: of any size, from ``open_picture``.
+        picture: of any size.
         how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
-        height: rows, L.
-        width: values in a row, Q.
+        height: L.
+        width: Q.
         greys: what is black and what white in a wide picture that is scaled; without it,
             that is guessed from this picture alone.
 
@@ -127,7 +127,7 @@ def _darkness(grey: np.ndarray) -> np.ndarray:
     k = -(-max(grey.shape) // CELLS)
     cells = _averaged(grey, k)
     single = cells.astype(np.float32)  # sorted in a fifth of the time; it sets no grey
-    usual = _spread(_around(single, _median), k, grey.shape)
+    usual = _spread(_around(single, np.nanmedian), k, grey.shape)
     if ((grey - usual) ** 3).sum() > 0:
         grey, cells = 255 - grey, 255 - cells
     around = {"size": 2 * AROUND + 1, "mode": "constant"}  # of what exists
@@ -142,14 +142,6 @@ def _around(cells: np.ndarray, what: Callable, reach: int = AROUND) -> np.ndarra
     padded = np.pad(cells, reach, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * reach + 1,) * 2)
     return what(windows.reshape(*cells.shape, -1), axis=2)
-
-
-def _median(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return what ``np.nanmedian`` does, in a quarter of the time; NaN are sorted last."""
-    values = np.sort(values, axis)
-    n = np.count_nonzero(~np.isnan(values), axis, keepdims=True)
-    low, high = (np.take_along_axis(values, i, axis) for i in ((n - 1) // 2, n // 2))
-    return ((low + high) / 2).squeeze(axis)
 
 
 def _spread(cells: np.ndarray, k: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -233,8 +225,8 @@ def _belonging(ink: np.ndarray) -> np.ndarray:
 
 def _placed(values: np.ndarray, kept: np.ndarray, height: int, width: int) -> np.ndarray:
     """Scale ``values`` [H x W] into the image, centre of mass at its centre."""
-    (top, bottom), (left, right) = (_extent(kept.sum(axis)) for axis in (1, 0))
-    size = np.array([bottom - top, right - left])
+    box = ndimage.find_objects(kept.astype(np.uint8))[0]
+    size = np.array([side.stop - side.start for side in box])
     room = np.array([height, width]) * (5 / 7)
     scale = (size / room).max()  # pixels of the picture in one of the image
     spread = 1 + np.clip(MIN_LINE - _line_width(kept) / scale, 0, MIN_LINE - 1)
@@ -245,7 +237,7 @@ def _placed(values: np.ndarray, kept: np.ndarray, height: int, width: int) -> np
     for axis, n in enumerate((height, width)):
         profile = values.sum(1 - axis)
         centre = (profile * (np.arange(len(profile)) + 0.5)).sum() / mass
-        first = (top, left)[axis]
+        first = box[axis].start
         margin = (spread - 1) / 2
         # Where the box begins, in pixels of the image.
         begin = n // 2 + 0.5 - (centre - first) / scale
@@ -267,12 +259,6 @@ def _areas(
     edges = np.arange(length)
     overlap = np.minimum(high[:, None], edges + 1) - np.maximum(low[:, None], edges)
     return np.maximum(overlap, 0) / (spread * scale)
-
-
-def _extent(line: np.ndarray) -> tuple[int, int]:
-    """Return the first index that is not 0, and the one after the last."""
-    found = np.flatnonzero(line)
-    return int(found[0]), int(found[-1]) + 1
 
 
 def _line_width(kept: np.ndarray) -> float:

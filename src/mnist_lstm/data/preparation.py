@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mnist_lstm.data.datasets import OPTIONS, kind_of, sources
+from mnist_lstm.data.folders import drawn_groups
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import ParamsError, UserError
 
@@ -24,27 +25,23 @@ def read_splits(name: str, folder: Path) -> tuple[Split, Split]:
     """
     if name == "digits":
         return _read_digits()
-    for file, md5, _ in sources(name):
-        path = folder / file
-        data = path.read_bytes() if path.exists() else b""
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
-            advice = "`dvc repro --force download` fetches it again"
-            raise UserError(f"{path}: missing or damaged; {advice}")
     with tempfile.TemporaryDirectory() as root:
-        train, test = (_read(name, folder, Path(root), train) for train in (True, False))
-    return train, test
+        raw = Path(root, "" if name == "usps" else f"{kind_of(name).__name__}/raw")
+        raw.mkdir(parents=True, exist_ok=True)
+        for file, md5, _ in sources(name):
+            path = folder / file
+            data = path.read_bytes() if path.exists() else b""
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
+                advice = "`dvc repro --force download` fetches it again"
+                raise UserError(f"{path}: missing or damaged; {advice}")
+            (raw / file).symlink_to(path.resolve())
+        return _read(name, root, train=True), _read(name, root, train=False)
 
 
-def _read(name: str, folder: Path, root: Path, train: bool) -> Split:
-    """Have torchvision unpack the files of ``folder`` below ``root``, and decode them."""
-    kind = kind_of(name)
-    raw = root if name == "usps" else root / kind.__name__ / "raw"
-    raw.mkdir(parents=True, exist_ok=True)
-    for file in folder.iterdir():
-        if not (raw / file.name).exists():
-            (raw / file.name).symlink_to(file.resolve())
+def _read(name: str, root: str, train: bool) -> Split:
+    """Have torchvision unpack the files below ``root``, and decode them."""
     # It downloads nothing: what it looks for is there.
-    found = kind(root, train=train, download=True, **OPTIONS.get(name, {}))
+    found = kind_of(name)(root, train=train, download=True, **OPTIONS.get(name, {}))
     images, labels = torch.as_tensor(found.data), torch.as_tensor(found.targets)
     if name == "emnist":
         images = images.transpose(1, 2).contiguous()  # it holds them on their side
@@ -89,24 +86,23 @@ def hold_out(
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
 
     Raises:
-        ParamsError: a validation split without room for every class, or a class of one
-            example; no groups to hold out.
+        ParamsError: what is asked for leaves a class without an example in a split, or
+            there are no groups.
     """
     if valid_size == 0:
         return {"train": train}
-    n_class = len(train.classes)
-    if not n_class <= valid_size <= len(train) - n_class:
-        most = len(train) - n_class
-        fits = f"0 or from {n_class} to {most} for {len(train)} train examples"
+    least, most = len(train.classes), len(train) - len(train.classes)
+    if not least <= valid_size <= most:
+        fits = f"0 or from {least} to {most} for {len(train)} train examples"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
-    single = (train.labels.bincount() == 1).nonzero().flatten().tolist()
-    if single:
-        names = ", ".join(train.classes[i] for i in single[:5])
+    single = (train.labels.bincount() == 1).nonzero().flatten()
+    if len(single):
+        names = ", ".join(train.names(single[:5]))
         fits = f"0 where a class has one train example ({names})"
         raise ParamsError.of("prepare.valid_size", fits, valid_size)
     heldout = torch.zeros(len(train), dtype=torch.bool)
     if valid_split == "group":
-        heldout[_whole_groups(train, valid_size, seed)] = True
+        heldout |= _whole_groups(train, valid_size, seed)
     elif valid_split == "last":
         heldout[_last(train.labels, valid_size)] = True
     else:
@@ -115,18 +111,15 @@ def hold_out(
     return {name: train.take(part.nonzero().flatten()) for name, part in parts.items()}
 
 
-def _whole_groups(train: Split, n: int, seed: int) -> list[int]:
-    from mnist_lstm.data.folders import drawn_groups  # of own data alone
-
-    if not train.groups:
-        fits = "random or last: the train data name no groups"
-        raise ParamsError.of("prepare.valid_split", fits, "group")
+def _whole_groups(train: Split, n: int, seed: int) -> torch.Tensor:
+    """Return bool [N]: the examples of the groups that are drawn."""
     names = train.names(train.labels)
-    chosen = np.flatnonzero(drawn_groups(names, train.groups, n / len(train), seed))
-    if not len(chosen):
-        fits = "random or last: no group can be held out whole, each is needed for a class"
-        raise ParamsError.of("prepare.valid_split", fits, "group")
-    return chosen.tolist()
+    chosen = drawn_groups(names, train.groups, n / len(train), seed) if train.groups else []
+    if not any(chosen):
+        why = "no group can be held out whole, each is needed for a class"
+        why = why if train.groups else "the train data name no groups"
+        raise ParamsError.of("prepare.valid_split", f"random or last: {why}", "group")
+    return torch.tensor(chosen)
 
 
 def _random(labels: torch.Tensor, n: int, seed: int) -> list[int]:
