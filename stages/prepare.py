@@ -11,6 +11,7 @@ script.begin()  # before the imports below, which take seconds
 
 from pathlib import Path
 
+from mnist_lstm.data import own
 from mnist_lstm.data.datasets import OWN
 from mnist_lstm.data.preparation import hold_out, read_splits
 from mnist_lstm.data.scaling import standardise
@@ -34,9 +35,6 @@ def main() -> None:
 def read(name: str, prepare: PrepareParams) -> dict[str, Split]:
     """Return the splits; what they were drawn from is not kept, for it may be large."""
     if name == OWN:
-        # Half a second, and only where it is asked for.
-        from mnist_lstm.data import own
-
         train, test = own.read_splits(Path("own"), prepare)
         refuse_misfits(prepare, train)
         q, n_class = train.x.shape[2], len(train.classes)

@@ -31,23 +31,10 @@ TINY = DEFAULT | {
 # Everything that the default leaves off, at once.
 ALL_ON = {
     "model": {"dropout": 0.2, "init": "keras"},
-    "train": {
-        "optimizer": "muon",
-        "schedule": "one_cycle",
-        "final_lr": 1e-4,
-        "weight_decay": 0.01,
-        "clip": 1.0,
-        "label_smoothing": 0.1,
-        "ema": 0.9,
-    },
-    "augment": {
-        "rotation": 10,
-        "scale": 0.1,
-        "shear": 0.1,
-        "shift": 0.1,
-        "elastic": 0.5,
-        "fade": 0.5,
-    },
+    "train": {"optimizer": "muon", "schedule": "one_cycle", "final_lr": 1e-4}
+    | {"weight_decay": 0.01, "clip": 1.0, "label_smoothing": 0.1, "ema": 0.9},
+    "augment": {"rotation": 10, "elastic": 0.5, "fade": 0.5}
+    | dict.fromkeys(["scale", "shear", "shift"], 0.1),
 }
 
 

@@ -40,53 +40,37 @@ def idx(values, kind=8):
     return gzip.compress(header + values.astype(">u1" if kind == 8 else ">i4").tobytes())
 
 
-def mnist_files(part):
-    name = "train" if part == "train" else "t10k"
+def files_of(name, part):
+    """Return the files of a part of data set ``name``, small, by their names."""
     images, labels = idx(IMAGES[part]), idx(LABELS[part])
+    if name == "qmnist":  # each label beside seven numbers about its writer
+        labels = idx([[y] + [5] * 7 for y in LABELS[part]], 12)
+        name = f"qmnist-{part}"
+        return {
+            f"{name}-images-idx3-ubyte.gz": images,
+            f"{name}-labels-idx2-int.gz": labels,
+        }
+    if name == "usps":  # lines of a label from 1 and 256 greys from -1 to 1
+        greys = " ".join(f"{i}:{-1 + 2 * (i % 2)}" for i in range(1, 257))
+        lines = "".join(f"{y + 1} {greys}\n" for y in LABELS[part])
+        return {USPS[part]: bz2.compress(lines.encode())}
+    if name == "emnist":  # a zip of both parts, the images on their side
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for p, x in IMAGES.items():
+                name = f"gzip/emnist-balanced-{p}"
+                archive.writestr(f"{name}-images-idx3-ubyte.gz", idx(x.transpose(0, 2, 1)))
+                archive.writestr(f"{name}-labels-idx1-ubyte.gz", idx(LABELS[p]))
+        return {"gzip.zip": content.getvalue()}
+    name = "train" if part == "train" else "t10k"
     return {f"{name}-images-idx3-ubyte.gz": images, f"{name}-labels-idx1-ubyte.gz": labels}
 
 
-def qmnist_files(part):
-    """Each label beside seven numbers about its writer."""
-    labels = idx([[y] + [5] * 7 for y in LABELS[part]], 12)
-    name = f"qmnist-{part}"
-    return {
-        f"{name}-images-idx3-ubyte.gz": idx(IMAGES[part]),
-        f"{name}-labels-idx2-int.gz": labels,
-    }
-
-
-def usps_files(part):
-    """Lines of a label from 1 and 256 greys from -1 to 1."""
-    greys = " ".join(f"{i}:{-1 + 2 * (i % 2)}" for i in range(1, 257))
-    lines = "".join(f"{y + 1} {greys}\n" for y in LABELS[part])
-    return {USPS[part]: bz2.compress(lines.encode())}
-
-
-def emnist_files(part):
-    """For both parts a zip of gzipped files, the images on their side."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for p, x in IMAGES.items():
-            name = f"gzip/emnist-balanced-{p}"
-            archive.writestr(f"{name}-images-idx3-ubyte.gz", idx(x.transpose(0, 2, 1)))
-            archive.writestr(f"{name}-labels-idx1-ubyte.gz", idx(LABELS[p]))
-    return {"gzip.zip": content.getvalue()}
-
-
-FILES = {
-    **dict.fromkeys(["mnist", "fashion_mnist", "kmnist"], mnist_files),
-    "qmnist": qmnist_files,
-    "emnist": emnist_files,
-    "usps": usps_files,
-}
-
-
-@pytest.fixture(params=FILES)
+@pytest.fixture(params=datasets.TORCHVISION)
 def fetched(request, tmp_path, monkeypatch):
     """Each data set of torchvision, small, after it was fetched from the user's mirror."""
     name = request.param
-    parts = {part: FILES[name](part) for part in IMAGES}
+    parts = {part: files_of(name, part) for part in IMAGES}
     files = parts["train"] | parts["test"]
     md5 = {file: hashlib.md5(content).hexdigest() for file, content in files.items()}
     attribute, expected = "resources", list(md5.items())

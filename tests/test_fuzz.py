@@ -29,23 +29,24 @@ def damaged(draw, originals):
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, max(0, len(content) - 1)))
         end = at + draw(st.integers(1, 40))
-        match draw(st.sampled_from(("flip", "cut", "drop", "insert", "repeat"))):
-            case "flip" if content:
-                content[at] ^= 1 << draw(st.integers(0, 7))
+        match draw(st.sampled_from(("cut", "replace", "insert", "repeat"))):
             case "cut":
                 del content[at:]
-            case "drop":
-                del content[at:end]
+            case "replace":
+                content[at:end] = draw(st.binary(max_size=8))
             case "insert":
-                content[at:at] = draw(st.sampled_from(HOSTILE) | st.binary(max_size=8))
+                content[at:at] = draw(st.sampled_from(HOSTILE))
             case "repeat":
                 content[at:at] = content[at:end] * draw(st.integers(1, 20))
     return bytes(content)
 
 
 def sevens():
-    """Yield a seven in each format and mode that it can hold, turned by EXIF."""
+    """Yield a seven in each format and mode that it can hold, turned by EXIF; and noise."""
     grey = drawn(7, side=40)
+    for size in ((1, 1), (1, 70), (60, 2), (30, 40)):
+        values = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+        yield encoded(Image.fromarray(values), "BMP")
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "turned"
     for mode in MODES:

@@ -1,8 +1,6 @@
 """One's own images through the real pipeline: what DVC runs when they change."""
 
-import json
 import re
-import shutil
 import textwrap
 
 import numpy as np
@@ -14,7 +12,6 @@ from defaults import TINY
 from sandbox import ROOT, create, ran
 
 WORDS = "zero one two three four five six seven eight nine"
-NEW_TEST = "own/test: no images; 20% of each class of own/train is held out for testing"
 # An experiment in a folder of its own, which ends before it trains.
 TEMP = ("exp", "run", "--temp", "prepare", "-S", "prepare.valid_size=20")
 SCALED = TINY | {
@@ -24,10 +21,10 @@ SCALED = TINY | {
 }
 
 
-def draw(seed, size=(10, 24)):
+def draw(seed):
     """Return a picture like no other."""
     generator = np.random.default_rng(seed)
-    return Image.fromarray(generator.integers(0, 256, size[::-1], np.uint8))
+    return Image.fromarray(generator.integers(0, 256, (24, 10), np.uint8))
 
 
 def write(folder, n):
@@ -50,55 +47,31 @@ def run(tmp_path_factory):
 
 @pytest.mark.long
 def test_the_example_trains_on_own_images_under_their_names(run):
-    for line in (
-        NEW_TEST,
-        "to be read with model.xdim 8 and model.ydim 10",
-        "train: 1,438 images of [8, 8]",
-        "test: 359 images of [8, 8]",
-    ):
-        assert line in run.output.splitlines()
+    assert "to be read with model.xdim 8 and model.ydim 10\n" in run.output
+    assert "train: 1,438 images of [8, 8]\ntest: 359 images of [8, 8]\n" in run.output
     table = run.table("data/predictions.csv")
     assert set(table.actual) == set(table.predicted) == set(WORDS.split())
-    accuracy = json.loads(run.text("metrics/evaluate.json"))["test"]["accuracy"]
-    assert accuracy == pytest.approx((table.actual == table.predicted).mean(), abs=1e-6)
-    assert accuracy > 0.7
+    assert (table.actual == table.predicted).mean() > 0.7
     by_class = run.table("plots/accuracy_by_class.csv")
     assert by_class["class"].tolist() == sorted(WORDS.split())
-    assert set(run.table("plots/confusion.csv").actual) == set(WORDS.split())
-    assert len(list(run.path.glob("plots/*.png"))) == 6
     assert "own/train/seven/7.png: seven  " in run.output
     assert "is empty" not in run.output
-    assert "WARNING" not in run.dvc("plots", "show")
 
 
 @pytest.mark.long
-def test_what_changes_no_image_trains_nothing_and_faults_are_told(run, tmp_path):
+def test_what_changes_no_image_trains_nothing(run, tmp_path):
     own = run.copy(tmp_path / "own")
     (own.path / "own/README.md").write_text("Mine.")
     (own.path / "own/train/zero/.DS_Store").write_text("?")
     assert "up to date" in own.dvc("status")
     (own.path / "own/train/notes.txt").write_text("?")
-    first, more = (own.path / f"own/train/zero/{name}.png" for name in (0, "more"))
+    first = own.path / "own/train/zero/0.png"
     first.rename(first.with_name("00.png"))
     output = own.dvc("repro")
     assert ran(output) == ["prepare"]
     assert "own: no images by their names, left out (1): own/train/notes.txt" in output
-    draw(77).save(more)
-    output = own.dvc("repro", "prepare")
-    assert "train: 1,439 images" in output or "test: 360 images" in output
-    assert "train" in json.loads(own.dvc("status", "--json"))
-    whole = more.read_bytes()
-    more.write_bytes(whole[:50])
-    (own.path / "own/test/one").mkdir(parents=True)
-    shutil.copy(own.path / "own/train/one/1.png", own.path / "own/test/one/leak.png")
-    output = own.dvc("repro", ok=False)
-    cut, leak = [line for line in output.splitlines() if ".png" in line]
-    assert cut.startswith("error: own/train/zero/more.png: damaged")
-    assert leak.startswith("own/test/one/leak.png: the same picture as own/train/one/1.")
-    assert "Traceback" not in output
-    more.unlink()
-    shutil.rmtree(own.path / "own/test")
-    assert ran(own.dvc("repro")) == []
+    draw(77).save(first)
+    assert "train" in ran(own.dvc("repro", "train"))
 
 
 @pytest.fixture
@@ -127,49 +100,18 @@ def test_what_dvc_tracks_is_pulled_and_seen_in_a_folder_of_its_own(tall, tmp_pat
     tall.dvc("remote", "add", "--default", "store", str(tmp_path / "store"))
     tall.commit("Images tracked by DVC")
     assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
-    # As `make seeds` does for each of its runs; what lies here is not what is tracked.
-    first = tall.path / "own/train/a/0.png"
-    first.rename(tmp_path / "0.png")
-    lines = (
+    (tall.path / "own/train/a/0.png").unlink()  # what lies here is not what is tracked
+    lines = (  # as `make seeds` does for each of its runs
         "from trees import extract; from seeds import take_along; from pathlib import Path",
         f"folder = Path({str(tmp_path / 'run')!r})",
         "extract('HEAD', folder); take_along(folder)",
     )
     tall.run("python", "-c", "\n".join(lines), PYTHONPATH="tools:src")
     assert len(list(tmp_path.glob("run/own/train/a/*.png"))) == 15
-    (tmp_path / "0.png").rename(first)
     tall.dvc("push", "own/train.dvc")
     clone = tall.clone(tmp_path / "clone")
     clone.dvc("pull", "own/train.dvc")
     assert "train: 24 images of [12, 5]" in clone.dvc("repro", "prepare")
-    draw(79).save(clone.path / "own/train/a/more.png")
-    assert ran(clone.dvc("repro", "prepare")) == ["prepare"]
-    assert "own/train.dvc" in clone.git("status", "--porcelain", "own")
-
-
-@pytest.mark.slow
-def test_a_folder_of_its_own_has_what_git_tracks_and_nothing_else(tall):
-    output = tall.dvc(*TEMP, ok=False)
-    assert "error: own: no images and no sequences; docs/your-own.md says where" in output
-    assert "see only what Git or DVC tracks" in output
-    tall.git("add", "--force", "own/train")
-    tall.commit("Images tracked by Git")
-    assert "valid: 20 images of [12, 5]" in tall.dvc(*TEMP)
-
-
-@pytest.mark.long
-def test_own_images_train_no_other_data_set(prepared, tmp_path):
-    """They are a dependency of `prepare` whatever data.name is, and change nothing."""
-    digits = prepared.copy(tmp_path / "digits")
-    lock, out = digits.text("dvc.lock"), "  outs:\n    - path: data/prepared"
-    write(digits.path / "own/train/a", 3)
-    assert ran(digits.dvc("repro", "prepare")) == ["prepare"]
-    before, after = (text.partition(out)[2] for text in (lock, digits.text("dvc.lock")))
-    assert lock != digits.text("dvc.lock")
-    assert before == after != ""
-    shutil.rmtree(digits.path / "own/train")
-    assert ran(digits.dvc("repro", "prepare")) == []
-    assert digits.text("dvc.lock") == lock
 
 
 @pytest.mark.slow
@@ -178,9 +120,8 @@ def test_two_or_a_thousand_classes_of_tall_images_go_all_the_way(tmp_path, n_cla
     params = SCALED | {"model": SCALED["model"] | {"ydim": n_class}}
     sandbox = create(tmp_path / "project", params)
     # One that a table could take for a gap, one that no figure can spell.
-    names = ["NA", "お,\u200d $x$\u00a0", *(f"n{i:08d} of a thousand" for i in range(998))][
-        :n_class
-    ]
+    odd = ["NA", "お,\u200d $x$\u00a0"]
+    names = [*odd, *(f"n{i:08d} of a thousand" for i in range(n_class - 2))]
     for name in names:
         write(sandbox.path / "own/train" / name, 3)
         write(sandbox.path / "own/test" / name, 1)
@@ -188,12 +129,7 @@ def test_two_or_a_thousand_classes_of_tall_images_go_all_the_way(tmp_path, n_cla
     assert f"test: {n_class:,} images of [12, 5]" in output.splitlines()
     assert "Warning" not in output
     for file in ("data/predictions.csv", "plots/confusion.csv"):
-        table = read_text(sandbox, file)
+        table = pd.read_csv(sandbox.path / file, dtype=str, keep_default_na=False)
         assert sorted(table.actual) == sorted(names)
-    assert len(read_text(sandbox, "plots/accuracy_by_class.csv")) == n_class
     figures = {path.name for path in sandbox.path.glob("plots/*.png")}
     assert figures == {path.name for path in ROOT.glob("plots/*.png")}
-
-
-def read_text(sandbox, file):
-    return pd.read_csv(sandbox.path / file, dtype=str, keep_default_na=False)

@@ -5,9 +5,6 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageDraw, ImageOps, TiffImagePlugin
 
 from mnist_lstm.data.decoding import open_picture
@@ -187,17 +184,3 @@ def test_paper_alone_has_no_ink():
     for paper in (shaded, *(np.full((300, 200), grey) for grey in (0, 128, 255))):
         with pytest.raises(PictureError, match="nothing to see"):
             prepare(Image.fromarray(paper.clip(0, 255).astype(np.uint8)))
-
-
-SIDE = st.integers(1, 70)
-
-
-@settings(max_examples=150, deadline=None)
-@given(arrays.arrays(np.uint8, st.tuples(SIDE, SIDE, st.just(4)), fill=st.just(255)))
-def test_any_picture_is_an_image_or_refused(values):
-    try:
-        image = prepare(Image.fromarray(values))
-    except PictureError:
-        return
-    assert (image.dtype, image.shape) == (np.uint8, (28, 28))
-    assert image.any()

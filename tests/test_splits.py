@@ -3,7 +3,7 @@ import torch
 
 from defaults import model_params
 from mnist_lstm.data.splits import Split, load_split, save_split, split_paths
-from mnist_lstm.plumbing.errors import ParamsError, TensorFileError
+from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.tensorfile import load_tensors
 
 
@@ -31,12 +31,6 @@ def test_batches_hold_each_image_once_in_the_order_asked_for(split):
     assert torch.equal(y, split.labels[order])
     assert x.dtype == torch.float32
     assert torch.equal(x * 255, split.x[order].float())  # greys from 0 to 1
-
-
-def test_a_missing_file_says_which_stage_writes_it(tmp_path):
-    said = r"train.safetensors: no such file; the stage `prepare"
-    with pytest.raises(TensorFileError, match=said):
-        load_split(tmp_path / "train.safetensors", model_params())
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, tmp_path):

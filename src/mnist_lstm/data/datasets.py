@@ -26,12 +26,9 @@ MORE_MIRRORS = {"mnist": ["https://storage.googleapis.com/cvdf-datasets/mnist/"]
 
 
 def fetch(name: str, folder: Path, own_mirror: str | None = None) -> None:
-    """Write the files of data set ``name`` into ``folder``.
+    """Write the files of data set ``name`` into ``folder``, which exists.
 
-    Args:
-        name: as ``data.name`` says.
-        folder: an existing folder.
-        own_mirror: a folder or base URL that holds ``<name>/<file>``; tried first.
+    ``own_mirror``, a folder or base URL that holds ``<name>/<file>``, is tried first.
 
     Raises:
         NoMirrorError: each mirror with its reason, and what to do.

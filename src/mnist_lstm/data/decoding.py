@@ -111,9 +111,13 @@ def _decoded(source: bytes | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         picture = source.copy()
     else:
+        if source.startswith(b"\x89PNG\r\n\x1a\n"):
+            source = b"".join(_chunks(source))
+        elif source.startswith(b"\xff\xd8"):
+            source = b"".join(_segments(source))
         Image.init()
         formats = [name for name in FORMATS if name in Image.OPEN]  # a Pillow may lack some
-        picture = Image.open(io.BytesIO(_essential(source)), formats=formats)
+        picture = Image.open(io.BytesIO(source), formats=formats)
     if picture.width * picture.height > MAX_PIXELS:
         size = f"{picture.width:,} x {picture.height:,} pixels are"
         raise PictureError(f"{size} {_TOO_BIG}")
@@ -126,18 +130,11 @@ def _decoded(source: bytes | Image.Image) -> Image.Image:
     return _plain(_upright(picture), halved)
 
 
-def _essential(data: bytes) -> bytes:
-    """Leave out of a PNG or JPEG what neither makes its pixels nor says which way is up.
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the parts of a PNG that make its pixels or say which way is up.
 
     Pillow refuses a whole picture for a comment, profile or resolution that is not whole.
     """
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"".join(_chunks(data))
-    return b"".join(_segments(data)) if data.startswith(b"\xff\xd8") else data
-
-
-def _chunks(data: bytes) -> Iterator[bytes]:
-    """Yield the parts of a PNG that are needed."""
     at = 8
     yield data[:at]
     while at < len(data):
@@ -150,7 +147,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 
 def _segments(data: bytes) -> Iterator[bytes]:
-    """Yield the parts of a JPEG that are needed."""
+    """Yield the parts of a JPEG that make its pixels or say which way is up."""
     at = 2
     yield data[:at]
     while data[at : at + 1] == b"\xff" and data[at + 1] in (*range(0xE0, 0xF0), 0xFE):

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from mnist_lstm.data import decoding, folders
+from mnist_lstm.data.decoding import FORMATS, Greys
 from mnist_lstm.data.picture import image_of
 from mnist_lstm.data.splits import Split
 from mnist_lstm.plumbing.errors import PictureError
@@ -23,11 +24,7 @@ from mnist_lstm.plumbing.processes import mapped
 from mnist_lstm.plumbing.progress import bar
 
 ENDINGS = (
-    *(
-        end
-        for end, kind in Image.registered_extensions().items()
-        if kind in decoding.FORMATS
-    ),
+    *(end for end, kind in Image.registered_extensions().items() if kind in FORMATS),
     *(".jif", ".jfi", ".pjpeg", ".pjp"),  # JPEG, too
 )
 FEW_LEVELS = 20  # of 256, between the darkest and the lightest: hardly a picture
@@ -90,22 +87,19 @@ def _read(
     folder: Path, paths: dict[str, list[Path]], params: PrepareParams, problems: list[str]
 ) -> list[_Image]:
     """Read the images, class by class; what cannot be read becomes a problem."""
-    images = []
-    named = [
-        (name, path) for name in sorted(paths, key=folders.natural) for path in paths[name]
-    ]
+    classes = sorted(paths, key=folders.natural)
+    named = [(name, path) for name in classes for path in paths[name]]
     read = partial(_read_image, params)
+    found = []
     with (
         mapped(read, named, torch.get_num_threads()) as results,
         bar(len(named), str(folder), " images") as progress,
     ):
-        for found in results:
-            if isinstance(found, _Image):
-                images.append(found)
-            else:
-                problems.append(found)
+        for result in results:
+            found.append(result)
             progress.update()
-    return images
+    problems += [problem for problem in found if isinstance(problem, str)]
+    return [image for image in found if isinstance(image, _Image)]
 
 
 def _read_image(params: PrepareParams, named: tuple[str, Path]) -> _Image | str:
@@ -158,9 +152,7 @@ def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
     return greys
 
 
-def _split(
-    images: list[_Image], classes: list[str], picture: str, greys: decoding.Greys
-) -> Split:
+def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys) -> Split:
     values = [
         decoding.levels(x.values, *greys[x.wide]) if x.wide else x.values for x in images
     ]

@@ -61,13 +61,8 @@ def image_of(
 ) -> np.ndarray:
     """Return ``picture``, from ``open_picture``, as a model reads it: uint8 [L x Q].
 
-    Args:
-        picture: of any size.
-        how: mnist (the ink, centred as in MNIST) or scale (all of the picture).
-        height: L.
-        width: Q.
-        greys: what is black and what white in a wide picture that is scaled; without it,
-            that is guessed from this picture alone.
+    ``how`` is mnist (the ink, centred as in MNIST) or scale (all of it). ``greys`` tell
+    black and white of a wide picture that is scaled; without them it is taken alone.
 
     Raises:
         PictureError: MNIST's preparation finds no ink in it.

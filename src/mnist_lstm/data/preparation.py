@@ -14,11 +14,7 @@ from mnist_lstm.plumbing.errors import ParamsError, UserError
 
 
 def read_splits(name: str, folder: Path) -> tuple[Split, Split]:
-    """Decode the train and the test split of data set ``name``, but for `own`.
-
-    Args:
-        name: as ``data.name`` says.
-        folder: with the files that ``datasets.fetch`` wrote.
+    """Decode the train and the test split of data set ``name`` from ``folder``.
 
     Raises:
         UserError: a file that is missing or damaged; torchvision would fetch it unseen.
@@ -74,20 +70,15 @@ def hold_out(
 ) -> dict[str, Split]:
     """Split ``valid_size`` examples off ``train``, each class by its share.
 
-    Args:
-        train: of any order.
-        valid_size: how many; 0: none.
-        seed: chooses the examples of ``random``, the groups of ``group``.
-        valid_split: ``random``; ``last``: of each class the last (MNIST lies in its
-            writers' order, so these are of others than the rest, as the test split is);
-            or ``group``: whole groups, until there are about ``valid_size``.
+    They are drawn at ``random``; or the ``last`` of each class (MNIST lies in its writers'
+    order, so these are of others than the rest, as the test split is); or whole groups
+    (``group``), until there are about ``valid_size``.
 
     Returns:
         ``train`` and, unless ``valid_size`` is 0, ``valid``; in the order of the file.
 
     Raises:
-        ParamsError: what is asked for leaves a class without an example in a split, or
-            there are no groups.
+        ParamsError: a split would lack a class, or there are no groups.
     """
     if valid_size == 0:
         return {"train": train}

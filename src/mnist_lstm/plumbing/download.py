@@ -76,11 +76,9 @@ def _read(url: str, md5: str) -> bytes:
     # requests raises OSError, urllib3 beneath it HTTPError, both ValueError for odd URLs
     except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
         raise _Unfit(type(error).__name__) from None  # its own words may quote the URL
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if found != md5:
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5:
         what = "HTML" if data.lstrip()[:1] == b"<" else "other bytes"
-        sizes = f"{len(data):,} bytes, MD5 {found[:12]}..., expected {md5[:12]}..."
-        raise _Unfit(f"sent {what}: {sizes}")
+        raise _Unfit(f"sent {what}: {len(data):,} bytes that do not have the MD5 {md5}")
     return data
 
 
