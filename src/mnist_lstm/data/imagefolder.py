@@ -51,48 +51,50 @@ def read_splits(folder: Path, params: PrepareParams) -> tuple[Split, Split]:
     paths = folders.find(folder, problems, ENDINGS)
     places = {name: images[0].parent for name, images in paths["test"].items()}
     folders.check_classes(folder / "train", paths["train"], places, problems)
-    train, test = (_read(folder / p, paths[p], params, problems) for p in paths)
-    _check_contents([*train, *test], problems)
-    train, test = map(_without_doubles, (train, test))
-    if not test:
+    named = [
+        (name, path)
+        for part in paths.values()
+        for name in sorted(part, key=folders.natural)
+        for path in part[name]
+    ]
+    images = _different(_read(folder, named, params, problems), problems)
+    names = [image.name for image in images]
+    tested = [image.path.parents[1].name == "test" for image in images]
+    is_drawn = not any(tested)
+    if is_drawn:
         problems += [
             f"{paths['train'][name][0].parent}: one image; without images in "
             f"{folder / 'test'} a class needs two"
-            for name, count in Counter(image.name for image in train).items()
+            for name, count in Counter(names).items()
             if count == 1
         ]
     folders.refuse(problems)
-    if not test:
-        names, contents = [x.name for x in train], [x.content for x in train]
+    if is_drawn:
+        contents = [image.content for image in images]
         tested = folders.drawn(names, contents, params.test_size, params.seed)
-        train, test = (
-            [image for image, t in zip(train, tested, strict=True) if t == is_test]
-            for is_test in (False, True)
-        )
         print(
             f"{folder / 'test'}: no images; {params.test_size:.0%} of each class of "
             f"{folder / 'train'} is held out for testing"
         )
-    classes = sorted(paths["train"], key=folders.natural)
-    trained, tested_on = ([image.name for image in part] for part in (train, test))
+    classes = tuple(sorted(paths["train"], key=folders.natural))
+    number = {name: i for i, name in enumerate(classes)}
+    greys = _greys(images)
+    labels = torch.tensor([number[name] for name in names])
+    whole = Split(_stacked(images, greys), labels, classes, params.picture, greys)
+    in_test = torch.tensor(tested)
+    train, test = (whole.take(p.nonzero().flatten()) for p in (~in_test, in_test))
+    trained, tested_on = (split.names(split.labels) for split in (train, test))
     folders.tell_odd_classes(folder, classes, trained, tested_on)
-    greys = _greys([*train, *test])
-    train_split, test_split = (
-        _split(part, classes, params.picture, greys) for part in (train, test)
-    )
-    return train_split, test_split
+    return train, test
 
 
 def _read(
-    folder: Path, paths: dict[str, list[Path]], params: PrepareParams, problems: list[str]
+    folder: Path, named: list[tuple[str, Path]], params: PrepareParams, problems: list[str]
 ) -> list[_Image]:
-    """Read the images, class by class; what cannot be read becomes a problem."""
-    classes = sorted(paths, key=folders.natural)
-    named = [(name, path) for name in classes for path in paths[name]]
-    read = partial(_read_image, params)
+    """Read the images, ``named`` by their classes; what cannot be read is a problem."""
     found = []
     with (
-        mapped(read, named, torch.get_num_threads()) as results,
+        mapped(partial(_read_image, params), named, torch.get_num_threads()) as results,
         bar(len(named), str(folder), " images") as progress,
     ):
         for result in results:
@@ -117,9 +119,13 @@ def _read_image(params: PrepareParams, named: tuple[str, Path]) -> _Image | str:
         return f"{path}: {error}"
 
 
-def _check_contents(images: list[_Image], problems: list[str]) -> None:
-    """Find pictures that lie in two classes, or in both splits."""
+def _different(images: list[_Image], problems: list[str]) -> list[_Image]:
+    """Return each picture once; one in two classes, or in both splits, is a problem.
+
+    A double could be drawn for another split than its first.
+    """
     first: dict[str, _Image] = {}
+    doubles = []
     for image in images:
         other = first.setdefault(image.content, image)
         twin = f"{image.path}: the same picture as {other.path}"
@@ -127,14 +133,10 @@ def _check_contents(images: list[_Image], problems: list[str]) -> None:
             problems.append(f"{twin}; remove one of them")
         elif other.name != image.name:
             problems.append(f"{twin}, of another class; remove one")
-
-
-def _without_doubles(images: list[_Image]) -> list[_Image]:
-    """Keep each picture once: a double could be drawn for another split than its first."""
-    first = {image.content: image.path for image in reversed(images)}
-    doubles = [image.path for image in images if image.path != first[image.content]]
+        elif other is not image:
+            doubles.append(image.path)
     folders.tell("the same picture as another of its class, left out", doubles)
-    return [image for image in images if image.path == first[image.content]]
+    return list(first.values())
 
 
 def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
@@ -152,14 +154,12 @@ def _greys(images: list[_Image]) -> dict[str, tuple[float, float]]:
     return greys
 
 
-def _split(images: list[_Image], classes: list[str], picture: str, greys: Greys) -> Split:
+def _stacked(images: list[_Image], greys: Greys) -> torch.Tensor:
+    """Return uint8 [N x L x Q]; tell which are almost a single grey."""
     values = [
         decoding.levels(x.values, *greys[x.wide]) if x.wide else x.values for x in images
     ]
     flat = [x.path for x, v in zip(images, values, strict=True) if np.ptp(v) < FEW_LEVELS]
     what = f"almost a single grey, fewer than {FEW_LEVELS} of 256 levels apart"
     folders.tell(what, flat)
-    number = {name: i for i, name in enumerate(classes)}
-    labels = torch.tensor([number[image.name] for image in images])
-    stacked = torch.from_numpy(np.stack(values))
-    return Split(stacked, labels, tuple(classes), picture, greys)
+    return torch.from_numpy(np.stack(values))
