@@ -128,7 +128,6 @@ READ = {
     "floats": encoded(Image.fromarray(np.asarray(GREY) / np.float32(255)), "TIFF"),
     "colours of 16 bits": deep(65535),
     "CMYK": encoded(GREY.convert("CMYK"), "JPEG", quality=95),
-    "WebP": encoded(GREY, "WEBP", lossless=True),
     "animated": encoded(GREY, "GIF", save_all=True, append_images=[drawn(8)]),
     "JPEG, turned": encoded(LYING, "JPEG", quality=95, exif=exif()),
     "WebP, turned": encoded(LYING, "WEBP", lossless=True, exif=exif()),
@@ -145,10 +144,6 @@ REFUSED = {
     "text": (b"not a picture\n", "not a picture that can be read; save it as PNG, JPEG"),
     "cut short": (encoded(GREY)[:900], "damaged picture: "),
     "dark colours of 16 bits": (deep(4095), "almost black: of colours of 16 bits"),
-    "100 megapixels": (
-        header(10_000, 10_000),
-        "10,000 x 10,000 pixels are more than the 64 megapixels allowed; scale it down",
-    ),
     "a bomb": (header(60_000, 60_000), "it is more than the 64 megapixels allowed"),
 }
 
@@ -167,14 +162,10 @@ def test_what_is_no_picture_is_refused_in_a_line(name):
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "tags",
-    [exif(value=b"\0\x09\0\0"), exif(2, b"6\0\0\0", 2), exif()[:20], b"Exif\0\0?"],
-    ids=["9", "text", "cut short", "no EXIF"],
-)
-def test_a_direction_that_is_none_turns_nothing(tags):
-    damaged = in_png((*TURNS, 1))
-    for data in (encoded(LYING, "JPEG", exif=tags), in_png((b"eXIf", tags[6:])), damaged):
+def test_a_direction_that_is_none_turns_nothing():
+    nine, text, cut = exif(value=b"\0\x09\0\0"), exif(2, b"6\0\0\0", 2), exif()[:20]
+    files = [encoded(LYING, "JPEG", exif=tags) for tags in (nine, text, cut, b"Exif\0\0?")]
+    for data in (*files, in_png((b"eXIf", cut[6:])), in_png((*TURNS, 1))):
         assert apart(prepare(open_picture(data)), prepare(LYING)) < 3
 
 

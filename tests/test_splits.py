@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from defaults import model_params
-from mnist_lstm.data.splits import Split, load_split, save_split, split_paths
+from mnist_lstm.data.splits import Split, load_split, save_split
 from mnist_lstm.plumbing.errors import ParamsError
 from mnist_lstm.tensorfile import load_tensors
 
@@ -42,10 +42,3 @@ def test_a_model_that_does_not_fit_the_data_is_refused_by_name(split, tmp_path):
         f"params.yaml: model.xdim must be 28, the width of the images in {path}, got 27",
         f"params.yaml: model.ydim must be 10, the number of classes in {path}, got 11",
     ]
-
-
-def test_the_validation_split_is_found_where_one_was_held_out(split, tmp_path):
-    for names in (["train", "test"], ["train", "valid", "test"]):
-        for name in names:
-            save_split(split, tmp_path / f"{name}.safetensors")
-        assert list(split_paths(tmp_path)) == names
