@@ -64,7 +64,7 @@ FITS = "expected a whole number from 1 to 3"
         ({"lengths": [2.5] * 6}, f"lengths[0] is 2.5, {FITS}"),
         ({"lengths": [3, np.nan] * 3}, f"lengths[1] is nan, {FITS}"),
         ({"lengths": [3, 3, 3, 3, 4, 3]}, f"lengths[4] is 4, {FITS}"),
-        ({"lengths": [3] * 5}, "lengths [5] of int64, expected 6 whole numbers, one a"),
+        ({"lengths": [3] * 5}, "lengths [5] of int64, expected 6 whole numbers, as x"),
         ({"y": ["a", "b", "\x1b"] * 2}, "class '\\x1b': the name of a class must"),
         ({"y": Y * 0}, "1 class with sequences, expected 2 to 1,000"),
     ],

@@ -92,7 +92,8 @@ def check_classes(
     ]
     if not 2 <= len(train) <= 1000:
         found = f"{len(train):,} class" + "es" * (len(train) != 1)
-        problems.append(f"{source}: {found} with {what}s, expected 2 to 1,000")
+        place = "" if train else f", each a folder {source}/CLASS"
+        problems.append(f"{source}: {found} with {what}s, expected 2 to 1,000{place}")
 
 
 def refuse(problems: list[str]) -> None:
