@@ -48,7 +48,7 @@ predict: .venv/installed
 	@test -n "$$FILES" || { echo 'which pictures? make predict FILES="mine.jpg other.png"' >&2; exit 1; }
 	@printf '%s' "$$FILES" | xargs python -m mnist_lstm.predict
 
-# What takes longer: 90 killed runs, 100,000 damaged files, recipes that are trained.
+# What takes longer, each week: 80 kills, 100,000 damaged files, copies of one's own.
 soak: .venv/installed
 	python -m pytest -m slow --capture=no
 

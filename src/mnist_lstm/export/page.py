@@ -20,8 +20,8 @@ from mnist_lstm.models.base import Model
 
 # How far a logit may move where weights are rounded to float16, for half the bytes. To
 # first order, rounding moves those of the default model with a standard deviation of 0.0003
-# to 0.0012, of which this is eight; a slow test derives it. Where the two best logits are
-# further apart than twice that, the class stays.
+# to 0.0012, of which this is eight. Where the two best logits are further apart than twice
+# that, the class stays.
 FLOAT16_BOUND = 0.01
 
 _LINKS = {
