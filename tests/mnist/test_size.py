@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 LIMITS = {
-    ("src", "stages"): 7715,
-    ("tools",): 2415,
-    ("benchmarks",): 895,
-    ("tests",): 11975,
+    ("src", "stages"): 7206,
+    ("tools",): 2122,
+    ("benchmarks",): 761,
+    ("tests",): 9352,
     ("README.md",): 140,
     ("dvc.yaml",): 165,
 }
