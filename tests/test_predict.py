@@ -45,7 +45,7 @@ def write_model(path, reads, **sizes):
 @pytest.fixture
 def run(album, monkeypatch, capsys):
     """Return a function that runs the command in this process: status, output, errors."""
-    monkeypatch.setattr(script, "_ignore", lambda: None)  # for the rest of the tests
+    monkeypatch.setattr(script, "_handle", lambda _: None)  # for the rest of the tests
 
     def run(*arguments, stdin=b""):
         monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
