@@ -7,7 +7,6 @@ not how MNIST's writers wrote: a 1 with a flag, a crossed 7, an open 4. ``drawin
 ellipse around (x, y), in degrees, where 0 is right and 90 is down.
 """
 
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -95,15 +94,3 @@ def draw(
         for point in points:
             canvas.circle(point, zoom * pen / 2, ink)
     return picture.resize((side, side), Image.Resampling.BOX)
-
-
-def drawing(digit: int, seed: int) -> bytes:
-    """Return a PNG: ``digit`` in black on white; each ``seed`` draws in its own way."""
-    generator = np.random.default_rng([seed, digit])
-    rotation = turn(generator.uniform(-10, 10))
-    slant, wide, pen = generator.uniform([-0.3, 0.7, 12], [0.3, 1.1, 30])
-    shape = rotation @ [[wide, slant], [0, 1]]
-    strokes = [(np.array(s) - MIDDLE) @ shape.T + MIDDLE for s in DIGITS[digit]]
-    data = io.BytesIO()
-    draw(strokes, pen).save(data, "PNG")
-    return data.getvalue()

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import pandas as pd
@@ -75,5 +74,4 @@ def measure(shards: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
     script.run(main, alone="SHARDS" not in os.environ)
