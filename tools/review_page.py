@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from PIL import Image
 from safetensors.numpy import load
 
@@ -81,6 +81,14 @@ def curves(base: str) -> str:
     return f'<h2>Curves</h2><div class="pair">{"".join(charts)}</div>'
 
 
+class PlainNumbers(LogFormatter):
+    """Labels those ticks that have room, as 0.2 and not as 2e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Return the label of ``x``, or nothing."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def chart(tables: dict[str, pd.DataFrame], value: str) -> bytes:
     """Draw ``value`` of all ``tables`` by epoch, on a logarithmic scale."""
     figure = Figure(figsize=(6, 4), layout="constrained", dpi=150)
@@ -94,8 +102,8 @@ def chart(tables: dict[str, pd.DataFrame], value: str) -> bytes:
             axes.plot(table.epoch, y, line, color=color, label=label)
     axes.set(yscale="log", xlabel="epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        which(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_formatter(PlainNumbers())
+    axes.yaxis.set_minor_formatter(PlainNumbers(minor_thresholds=(3, 0.5)))  # decades
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     buffer = io.BytesIO()
