@@ -34,6 +34,14 @@ def centres(x):
     return right, below
 
 
+def test_sequences_get_noise_of_the_deviation_that_is_asked_for():
+    torch.manual_seed(0)
+    noisy = distorted(torch.ones(200, 30, 4), share=0.5, noise=0.2)
+    assert noisy.mean() == pytest.approx(1, abs=0.005)
+    assert noisy.std() == pytest.approx(0.1, rel=0.05)
+    assert len({*noisy[:, 0, 0].tolist()}) == 200
+
+
 def test_without_amplitudes_nothing_is_changed_or_drawn(dots):
     before = torch.get_rng_state()
     assert distorted(dots, fade=0.5) is dots
