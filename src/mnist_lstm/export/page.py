@@ -90,7 +90,7 @@ def assemble(folder: Path, data: dict) -> bytes:
     run these scripts and no other, and send no request.
     """
     html = (folder / "index.html").read_text(encoding="utf-8")
-    policy = "default-src 'none'; img-src blob: data:; media-src blob:; "
+    policy = "default-src 'none'; img-src blob: data:; "
     for tag, link in _LINKS.items():
         allowed = ""
         for name in re.findall(link.format('([^"]+)'), html):
